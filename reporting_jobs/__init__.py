@@ -1,0 +1,1 @@
+"""Report jobs, which are clients of the vault."""

@@ -1,0 +1,64 @@
+"""The question put to the policies and its answer.
+
+An :class:`AccessRequest` holds everything a policy may see (PCI-DSS 7.2.1); the same
+fields go into the audit event, so that a recorded decision can be replayed against
+changed policies.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from vault_service.domain.principals import Principal
+
+
+class Action(StrEnum):
+    """What a principal may want to do; each is granted alone."""
+
+    TOKENIZE = "tokenize"
+    DETOKENIZE = "detokenize"
+    LOOKUP = "lookup"
+    DESCRIBE_TOKEN = "describe_token"
+    DELETE_TOKEN = "delete_token"
+    READ_AUDIT = "read_audit"
+    MANAGE_KEYS = "manage_keys"
+    MANAGE_PRINCIPALS = "manage_principals"
+    EXPORT_SUBJECT = "export_subject"
+    ERASE_SUBJECT = "erase_subject"
+    RUN_REPORT = "run_report"
+    APPROVE_REPORT = "approve_report"
+
+
+Tags = tuple[tuple[str, str], ...]
+"""Tags as sorted (name, value) pairs: hashable, with one spelling for equal tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """One question: may ``principal`` do ``action`` on values of ``data_class``?
+
+    ``data_class`` and ``class_tags`` are ``None`` and empty for actions that are not
+    about values. ``budget_left`` is the smallest number of tokens left in any budget
+    that applies, ``None`` where none does. ``at`` is in UTC, to the whole second.
+    """
+
+    principal: Principal
+    action: Action
+    data_class: str | None = None
+    class_tags: frozenset[str] = frozenset()
+    token_tags: Tags = ()
+    purpose: str | None = None
+    form: str | None = None
+    item_count: int = 1
+    budget_left: int | None = None
+    at: datetime = datetime.min
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer. ``policies`` are the ``@id``s that decided, ``errors`` the ids of
+    policies that failed to evaluate (which alone makes the answer a denial)."""
+
+    allowed: bool
+    policies: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()

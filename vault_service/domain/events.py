@@ -1,0 +1,139 @@
+"""Audit events: one a request, written before anything is answered.
+
+An event says who did what to which tokens, why, under which policies, and how it
+ended (PCI-DSS 10.2.1, 10.2.2). It holds token ids, never values or hashes of values.
+``canonical_bytes`` is the one encoding of an event: it is what the database stores
+and what becomes a leaf of the transparency log (RFC 6962 2.1).
+"""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from vault_service.domain.access import Tags
+
+_CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+def new_event_id() -> str:
+    """``evt_`` + 26 characters: 48 bits of milliseconds, then 82 random bits."""
+    number = (time.time_ns() // 1_000_000) << 82 | secrets.randbits(82)
+    return "evt_" + "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+@dataclass(frozen=True, slots=True)
+class EventGroup:
+    """The items of a request that were decided and ended alike.
+
+    ``outcome`` is ``ok``, ``denied``, ``failed`` or ``integrity_failure``; ``code`` is
+    the error code where it is not ``ok``. ``tags`` are the token's tags that the
+    policies saw, ``item_count`` and ``budget_left`` what they were told.
+    """
+
+    outcome: str
+    data_class: str | None = None
+    form: str | None = None
+    tags: Tags = ()
+    code: str | None = None
+    policies: tuple[str, ...] = ()
+    budget_left: int | None = None
+    tokens: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One recorded request. ``outcome`` sums up the groups: ``ok``, ``partial``,
+    ``denied`` or ``failed``. ``principal`` is ``None`` for failed authentication.
+
+    ``inputs`` holds what the policies saw of the principal and the request beyond the
+    groups, so that the decision can be replayed. ``detail`` holds constant words and
+    identifiers that some actions add (a key id, a changed principal).
+    """
+
+    id: str
+    occurred_at: datetime
+    tenant: str
+    principal: str | None
+    action: str
+    outcome: str
+    request_id: str
+    policy_hash: str
+    purpose: str | None = None
+    case: str | None = None
+    code: str | None = None
+    groups: tuple[EventGroup, ...] = ()
+    item_count: int = 0
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> list[str]:
+        """Every token the event is about, in group order."""
+        return [token for group in self.groups for token in group.tokens]
+
+    @property
+    def subjects(self) -> list[str]:
+        """Every subject the event is about, in group order."""
+        return [subject for group in self.groups for subject in group.subjects]
+
+    @property
+    def data_classes(self) -> list[str]:
+        """The data classes concerned, sorted and without repeats."""
+        return sorted({g.data_class for g in self.groups if g.data_class is not None})
+
+
+def canonical_bytes(event: AuditEvent) -> bytes:
+    """The event as UTF-8 JSON: keys sorted, no white space, no key whose value is
+    ``null``, empty, or the integer zero of a count; times in UTC with microseconds.
+    """
+    body: dict[str, Any] = {
+        "v": 1,
+        "id": event.id,
+        "time": event.occurred_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "tenant": event.tenant,
+        "principal": event.principal,
+        "action": event.action,
+        "outcome": event.outcome,
+        "request_id": event.request_id,
+        "policy_hash": event.policy_hash,
+        "purpose": event.purpose,
+        "case": event.case,
+        "code": event.code,
+        "item_count": event.item_count,
+        "inputs": event.inputs,
+        "detail": event.detail,
+        "groups": [_group_body(group) for group in event.groups],
+    }
+    return _encode({key: value for key, value in body.items() if _kept(value)})
+
+
+def _group_body(group: EventGroup) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "outcome": group.outcome,
+        "data_class": group.data_class,
+        "form": group.form,
+        "tags": dict(group.tags),
+        "code": group.code,
+        "policies": group.policies,
+        "budget_left": group.budget_left,
+        "tokens": group.tokens,
+        "subjects": group.subjects,
+        "count": group.count,
+    }
+    return {
+        key: value
+        for key, value in body.items()
+        if _kept(value) or (key == "budget_left" and value == 0)
+    }
+
+
+def _kept(value: object) -> bool:
+    return not (value is None or value == 0 or value == () or value == [] or value == {})

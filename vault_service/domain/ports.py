@@ -1,0 +1,154 @@
+"""What the use cases need from the outside, as protocols that adapters meet.
+
+Storage offers single-purpose primitives; the sequence of steps lives in ``services``.
+Every method raises :class:`~vault_service.domain.errors.VaultError` with
+``database_unavailable``, ``audit_unavailable`` or ``key_unavailable`` where the
+outside is away, and never lets a driver's own error (which may quote values) through.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from vault_service.domain.access import AccessRequest, Decision
+from vault_service.domain.events import AuditEvent
+from vault_service.domain.principals import Budget
+from vault_service.domain.tokens import NewToken, StoredToken, TokenRecord
+
+Clock = Callable[[], datetime]
+"""Gives the present time in UTC, with its time zone."""
+
+
+class KeyWrapper(Protocol):
+    """Wraps data keys under a wrapping key (KMS or the local root key)."""
+
+    @property
+    def reference(self) -> str:
+        """Names the wrapping key: its ARN, or ``local:<fingerprint>``."""
+
+    async def wrap(self, secret: bytes, context: Mapping[str, str]) -> bytes:
+        """The wrapped key, bound to ``context``."""
+
+    async def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
+        """The 32 secret bytes; ``KeyUnavailable`` when the key cannot be had now,
+        ``IntegrityFailure`` when the blob is damaged or bound to another context."""
+
+
+class KeyPurpose(StrEnum):
+    """What a stored key is for."""
+
+    RECORD = "record"
+    BLIND_INDEX = "blind_index"
+    SUBJECT = "subject"
+    IDEMPOTENCY = "idempotency"
+
+
+class KeyState(StrEnum):
+    """Life of a stored key: used, read-only, gone (NIST SP 800-57 part 1, 7)."""
+
+    ACTIVE = "active"
+    RETIRED = "retired"
+    DESTROYED = "destroyed"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A wrapped key as the database holds it. ``wrapped_by`` is the id of the parent
+    key, ``None`` where the wrapping key of ``wrapper`` (its reference) did it.
+    ``epoch`` counts the keys of one tenant, class and purpose from 1. ``id`` is 0
+    until the key is stored.
+    """
+
+    id: int
+    tenant: str
+    data_class: str
+    purpose: KeyPurpose
+    epoch: int
+    state: KeyState
+    wrapped: bytes = field(repr=False)
+    wrapper: str = ""
+    wrapped_by: int | None = None
+    uses: int = 0
+    created_at: datetime = datetime.min
+
+
+class KeyStore(Protocol):
+    """The table of wrapped keys."""
+
+    async def current(self, tenant: str, data_class: str, purpose: KeyPurpose) -> StoredKey | None:
+        """The active key of the highest epoch, or ``None``."""
+
+    async def by_id(self, tenant: str, key_id: int) -> StoredKey | None:
+        """The key with this id, or ``None``."""
+
+    async def next_id(self) -> int:
+        """A fresh key id; part of the wrapping context, so drawn before wrapping."""
+
+    async def create(self, key: StoredKey, event: AuditEvent) -> StoredKey:
+        """Store the key and its audit event together, and retire the keys of lower
+        epochs; where another worker stored this epoch first, return that one and
+        record nothing."""
+
+    async def reserve_uses(self, tenant: str, key_id: int, count: int, limit: int) -> bool:
+        """Count ``count`` uses durably, ahead of use; ``False`` (and nothing counted)
+        where that would pass ``limit`` or the key is not active."""
+
+    async def list(self, tenant: str | None = None) -> Sequence[StoredKey]:
+        """All keys (of one tenant), ordered by tenant, class, purpose, epoch."""
+
+
+class PolicyEngine(Protocol):
+    """Answers access requests from the loaded policy bundle."""
+
+    @property
+    def bundle_hash(self) -> str:
+        """SHA-256 (hex) of the policy bundle, recorded in every event."""
+
+    def decide(self, request: AccessRequest) -> Decision:
+        """Default deny; any evaluation error is a denial."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetCharge:
+    """A draw on the reveal budgets of one principal for one purpose."""
+
+    principal: str
+    purpose: str
+    budgets: tuple[Budget, ...]
+    tokens: int
+    subjects: frozenset[str]
+
+
+class Vault(Protocol):
+    """The token table, with the audit log it writes in the same transaction."""
+
+    async def store(
+        self,
+        tenant: str,
+        rows: Sequence[NewToken],
+        record: Callable[[Sequence[StoredToken]], AuditEvent],
+    ) -> Sequence[StoredToken]:
+        """Find or insert every row and append the event that ``record`` makes from
+        the outcomes, in one transaction; returns when both are durable."""
+
+    async def fetch(self, tenant: str, tokens: Sequence[str]) -> Mapping[str, TokenRecord]:
+        """The records that exist in this tenant, by token."""
+
+    async def find(self, tenant: str, blind_indexes: Sequence[bytes]) -> Mapping[bytes, TokenRecord]:
+        """The records with these blind indexes, by blind index."""
+
+    async def budget_left(
+        self, principal: str, purpose: str, budgets: tuple[Budget, ...], at: datetime
+    ) -> int | None:
+        """Tokens (or subjects) left in the tightest window now; ``None``: no limit."""
+
+    async def append(self, event: AuditEvent, charge: BudgetCharge | None = None) -> None:
+        """Make the event durable; with ``charge``, count it in the same transaction
+        and raise ``budget_exceeded`` (nothing recorded) where it does not fit."""
+
+    async def delete(
+        self, tenant: str, token: str, record: Callable[[bool], AuditEvent]
+    ) -> bool:
+        """Delete the token and append the event in one transaction; whether it was there."""

@@ -1,0 +1,150 @@
+"""Tokens: their formats, their check characters and the stored record.
+
+A token is random and carries no information about the value it stands for
+(PCI tokenization guidelines; PCI-DSS 3.5.1). The default format is
+``tok_<class>_`` + 26 characters of lower-case Crockford base32 (130 random bits)
++ one check character (Luhn mod 32 over the 26), which catches every mistyped
+character and nearly every swap of neighbours before the database is asked.
+"""
+
+import os
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from vault_service.domain.access import Tags
+from vault_service.domain.catalog import TokenFormat
+from vault_service.domain.validation import luhn_valid
+
+ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+BODY_LENGTH: Final = 26
+MAX_TOKEN_LENGTH: Final = 128
+_BYTES: Final = ALPHABET.encode("ascii")
+# 256 is a multiple of 32, so a random byte reduced to five bits stays uniform.
+_FROM_RANDOM: Final = bytes(_BYTES[b & 31] for b in range(256))
+_PLAIN: Final = bytes(b & 31 for b in range(256))
+_DOUBLED: Final = bytes((d := 2 * (b & 31)) // 32 + d % 32 for b in range(256))
+_VALUE_OF: Final = bytes(_BYTES.find(b) if b in _BYTES else 0 for b in range(256))
+_OPAQUE: Final = re.compile(r"tok_([a-z][a-z0-9_]{0,39})_([0-9a-hjkmnp-tv-z]{26})([0-9a-hjkmnp-tv-z])")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{0,127}")
+_DIGITS_TRIES: Final = 64
+
+Randomness = Callable[[int], bytes]
+"""Gives that many cryptographically random bytes; ``os.urandom`` outside tests."""
+
+
+def check_character(body: str) -> str:
+    """The check character of a 26-character token body (Luhn mod 32)."""
+    return _check(body.encode("ascii").translate(_VALUE_OF))
+
+
+def _check(values: bytes) -> str:
+    total = sum(values[::2].translate(_PLAIN)) + sum(values[1::2].translate(_DOUBLED))
+    return ALPHABET[-total % 32]
+
+
+def new_opaque(data_class: str, count: int, randomness: Randomness = os.urandom) -> list[str]:
+    """``count`` fresh opaque tokens of ``data_class``."""
+    random = randomness(BODY_LENGTH * count)
+    bodies = random.translate(_FROM_RANDOM).decode("ascii")
+    prefix = f"tok_{data_class}_"
+    return [
+        f"{prefix}{bodies[i : i + BODY_LENGTH]}{_check(random[i : i + BODY_LENGTH])}"
+        for i in range(0, len(random), BODY_LENGTH)
+    ]
+
+
+def _new_digits(value: str, randomness: Randomness) -> str:
+    """Same length as the value, starts with 9, never Luhn-valid, so it can never be
+    taken for a live card number. A value of fewer than 12 digits leaves too few
+    tokens to be unique among; the catalog refuses the format for such classes."""
+    length = len(value)
+    for _ in range(_DIGITS_TRIES):
+        # Bytes of 250 and more are dropped: 250 is a multiple of ten, 256 is not.
+        digits = [str(b % 10) for b in randomness(2 * length) if b < 250]
+        token = "9" + "".join(digits[: length - 1])
+        if len(token) == length and not luhn_valid(token) and token != value:
+            return token
+    raise RuntimeError("the randomness source gives no usable digits")
+
+
+def _new_email(randomness: Randomness) -> str:
+    body = randomness(BODY_LENGTH).translate(_FROM_RANDOM).decode("ascii")
+    return f"{body}@tokens.invalid"
+
+
+def new_tokens(
+    data_class: str,
+    token_format: TokenFormat,
+    values: list[str],
+    randomness: Randomness = os.urandom,
+) -> list[str]:
+    """One fresh token for each normalized value, in order."""
+    match token_format:
+        case TokenFormat.OPAQUE:
+            return new_opaque(data_class, len(values), randomness)
+        case TokenFormat.DIGITS:
+            return [_new_digits(value, randomness) for value in values]
+        case TokenFormat.EMAIL:
+            return [_new_email(randomness) for _ in values]
+        case TokenFormat.UUID:
+            return [str(uuid.UUID(bytes=randomness(16), version=4)) for _ in values]
+
+
+def well_formed(token: str) -> bool:
+    """Whether the string can be a token at all (shape and check character).
+
+    One that cannot is treated as an unknown token, never looked up.
+    """
+    if not token.startswith("tok_"):
+        return _TOKEN.fullmatch(token) is not None
+    match = _OPAQUE.fullmatch(token)
+    return match is not None and check_character(match[2]) == match[3]
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A row to be stored: a candidate token with its encrypted value.
+
+    ``blind_index`` is the 32-byte keyed HMAC for deterministic classes, ``None`` for
+    others. ``ciphertext`` is a record of ``domain/ciphertext.py``.
+    """
+
+    token: str
+    data_class: str
+    ciphertext: bytes
+    key_id: int
+    blind_index: bytes | None
+    index_key_id: int | None
+    tags: Tags = ()
+    subject: str | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """A stored token: what the database holds about it, value still encrypted."""
+
+    token: str
+    data_class: str
+    ciphertext: bytes
+    key_id: int
+    tags: Tags
+    subject: str | None
+    created_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """The outcome of storing a candidate: its own token, or the one that was there.
+
+    ``created`` tells which. ``tags`` are those the stored token carries.
+    """
+
+    token: str
+    created: bool
+    tags: Tags = ()
