@@ -1,0 +1,96 @@
+"""Connections: an SQLAlchemy engine for ordinary work, a psycopg pool for the hot path.
+
+Every connection takes the role ``strongroom_service`` for its whole life, whoever
+logged in, so grants and row-level security hold even where an operator hands over a
+superuser's URL (PCI-DSS 7.2.5). The tenant is set for one transaction at a time.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import psycopg
+import psycopg_pool
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from vault_service.adapters.postgres.failures import translated
+from vault_service.adapters.postgres.migrate import sync_url
+from vault_service.adapters.postgres.schema import SCHEMA, SERVICE_ROLE, TENANT_SETTING
+
+_SESSION: Final = (
+    f"SELECT set_config('role', '{SERVICE_ROLE}', false),"
+    f" set_config('search_path', '{SCHEMA}', false),"
+    " set_config('statement_timeout', '15s', false),"
+    " set_config('lock_timeout', '5s', false),"
+    " set_config('idle_in_transaction_session_timeout', '30s', false),"
+    " set_config('timezone', 'UTC', false)"
+)
+_SET_TENANT: Final = sa.text(f"SELECT set_config('{TENANT_SETTING}', :tenant, true)")
+_NO_TENANT: Final = "-"
+"""The tenant of events that belong to none, such as failed authentication."""
+
+
+class Database:
+    """One process's access to the database. ``open`` before use, ``close`` at the end."""
+
+    def __init__(self, url: str, *, hot_connections: int = 4, ordinary_connections: int = 4) -> None:
+        self._url = sync_url(url)
+        self.engine = create_async_engine(
+            self._url,
+            pool_size=ordinary_connections,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"connect_timeout": 5, "prepare_threshold": 2},
+        )
+        sa.event.listen(self.engine.sync_engine, "connect", _begin_session)
+        self.pool = psycopg_pool.AsyncConnectionPool(
+            self._url.set(drivername="postgresql").render_as_string(hide_password=False),
+            min_size=1,
+            max_size=hot_connections,
+            timeout=5,
+            max_waiting=2048,
+            open=False,
+            configure=_begin_pooled_session,
+            check=psycopg_pool.AsyncConnectionPool.check_connection,
+            kwargs={"autocommit": True, "connect_timeout": 5, "prepare_threshold": 0},
+            reconnect_timeout=30,
+        )
+
+    def __repr__(self) -> str:
+        return f"Database({self._url.render_as_string(hide_password=True)})"
+
+    async def open(self) -> None:
+        """Open the pools without waiting for a connection: a database that is away at
+        the start is a matter of readiness, not of starting."""
+        await self.pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.pool.close()
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self, tenant: str | None = None) -> AsyncIterator[AsyncConnection]:
+        """One transaction that sees ``tenant`` alone (``None``: events of no tenant).
+
+        Commits at the end of the block, rolls back on an exception. Raises
+        ``database_unavailable`` or ``internal``, never a driver's error.
+        """
+        with translated():
+            async with self.engine.begin() as connection:
+                await connection.execute(_SET_TENANT, {"tenant": tenant or _NO_TENANT})
+                yield connection
+
+
+def _begin_session(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(_SESSION)
+    cursor.close()
+    connection.commit()
+
+
+async def _begin_pooled_session(connection: psycopg.AsyncConnection[Any]) -> None:
+    await connection.execute(_SESSION)

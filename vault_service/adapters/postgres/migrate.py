@@ -1,0 +1,83 @@
+"""Brings a database to the schema of this release, and tells whether it is there.
+
+The connection that migrates must be a superuser's, or of a role that owns the
+database and has CREATEROLE; the service's own connection needs neither.
+"""
+
+from importlib.resources import files
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from vault_service.adapters.postgres.schema import OWNER_ROLE, ROLES, SCHEMA
+
+_ADVISORY_LOCK = 0x5354524F4E47  # one migration at a time, over all hosts
+
+
+def _config(connection: sa.Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option(
+        "script_location", str(files("vault_service.adapters.postgres") / "migrations")
+    )
+    config.attributes["connection"] = connection
+    return config
+
+
+def sync_url(database_url: str) -> sa.URL:
+    """The URL with the psycopg driver named, whatever spelling it came in."""
+    url = sa.make_url(database_url)
+    return url.set(drivername="postgresql+psycopg")
+
+
+def head_revision() -> str:
+    """The newest migration of this release."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None  # noqa: S101  # the package always ships a migration
+    return head
+
+
+def current_revision(database_url: str) -> str | None:
+    """The migration that the database stands at, ``None`` for an empty database."""
+    engine = sa.create_engine(sync_url(database_url), poolclass=sa.NullPool, hide_parameters=True)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
+        return context.get_current_revision()
+
+
+def upgrade(database_url: str) -> tuple[str | None, str]:
+    """Create roles and schema where missing and run the migrations.
+
+    Returns the revisions before and after.
+    """
+    engine = sa.create_engine(sync_url(database_url), poolclass=sa.NullPool, hide_parameters=True)
+    with engine.begin() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        _ensure_roles(connection)
+        connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+        connection.execute(sa.text(f"ALTER SCHEMA {SCHEMA} OWNER TO {OWNER_ROLE}"))
+        connection.execute(sa.text(f"SET LOCAL ROLE {OWNER_ROLE}"))
+        before = MigrationContext.configure(
+            connection, opts={"version_table_schema": SCHEMA}
+        ).get_current_revision()
+        command.upgrade(_config(connection), "head")
+    return before, head_revision()
+
+
+def _ensure_roles(connection: sa.Connection) -> None:
+    present = set(
+        connection.execute(
+            sa.text("SELECT rolname FROM pg_roles WHERE rolname = ANY(:roles)"),
+            {"roles": list(ROLES)},
+        ).scalars()
+    )
+    for role in ROLES:
+        if role not in present:
+            connection.execute(sa.text(f"CREATE ROLE {role} NOLOGIN"))
+    member = connection.execute(
+        sa.text("SELECT pg_has_role(current_user, :role, 'MEMBER')"), {"role": OWNER_ROLE}
+    ).scalar_one()
+    if not member:
+        connection.execute(sa.text(f"GRANT {OWNER_ROLE} TO CURRENT_USER"))

@@ -1,0 +1,198 @@
+"""The core: keys, tokens, audit events, idempotency, budgets, credentials.
+
+Revision ID: 0001
+Revises:
+"""
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+_TABLES = """
+CREATE SEQUENCE strongroom.data_key_ids;
+
+CREATE TABLE strongroom.data_keys (
+    id           bigint PRIMARY KEY,
+    tenant       text COLLATE "C" NOT NULL,
+    data_class   text COLLATE "C" NOT NULL,
+    purpose      text COLLATE "C" NOT NULL,
+    epoch        integer NOT NULL,
+    state        text COLLATE "C" NOT NULL,
+    wrapped      bytea NOT NULL,
+    wrapper      text COLLATE "C" NOT NULL,
+    wrapped_by   bigint REFERENCES strongroom.data_keys (id),
+    uses         bigint NOT NULL,
+    created_at   timestamptz NOT NULL,
+    CONSTRAINT data_keys_epoch UNIQUE (tenant, data_class, purpose, epoch)
+);
+
+-- The random indexes take inserts everywhere: free room in their leaves saves splits.
+CREATE TABLE strongroom.tokens (
+    tenant       text COLLATE "C" NOT NULL,
+    token        text COLLATE "C" NOT NULL,
+    data_class   text COLLATE "C" NOT NULL,
+    key_id       bigint NOT NULL,
+    ciphertext   bytea NOT NULL,
+    blind_index  bytea,
+    index_key_id bigint,
+    tags         jsonb,
+    subject      text COLLATE "C",
+    created_at   timestamptz NOT NULL,
+    expires_at   timestamptz,
+    PRIMARY KEY (tenant, token)
+);
+CREATE UNIQUE INDEX tokens_blind_index ON strongroom.tokens (blind_index)
+    WHERE blind_index IS NOT NULL;
+CREATE INDEX tokens_subject ON strongroom.tokens (tenant, subject) WHERE subject IS NOT NULL;
+
+CREATE TABLE strongroom.token_subjects (
+    tenant  text COLLATE "C" NOT NULL,
+    token   text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant, token, subject),
+    CONSTRAINT token_subjects_token FOREIGN KEY (tenant, token)
+        REFERENCES strongroom.tokens (tenant, token) ON DELETE CASCADE
+);
+CREATE INDEX token_subjects_subject ON strongroom.token_subjects (tenant, subject);
+
+CREATE TABLE strongroom.audit_events (
+    position     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id           text COLLATE "C" NOT NULL CONSTRAINT audit_events_id UNIQUE,
+    occurred_at  timestamptz NOT NULL,
+    tenant       text COLLATE "C" NOT NULL,
+    principal    text COLLATE "C",
+    action       text COLLATE "C" NOT NULL,
+    outcome      text COLLATE "C" NOT NULL,
+    purpose      text COLLATE "C",
+    data_classes text[] COLLATE "C" NOT NULL,
+    terms        integer[] NOT NULL,
+    body         bytea NOT NULL
+);
+CREATE INDEX audit_events_principal ON strongroom.audit_events (tenant, principal, position);
+CREATE INDEX audit_events_terms ON strongroom.audit_events USING gin (terms);
+-- Tokens are random: trying to compress a body costs time and gains nothing.
+ALTER TABLE strongroom.audit_events ALTER COLUMN body SET STORAGE EXTERNAL;
+ALTER TABLE strongroom.audit_events ALTER COLUMN terms SET STORAGE EXTERNAL;
+
+CREATE TABLE strongroom.idempotency (
+    tenant         text COLLATE "C" NOT NULL,
+    principal      text COLLATE "C" NOT NULL,
+    key            text COLLATE "C" NOT NULL,
+    request_digest bytea NOT NULL,
+    answer         bytea,
+    lease_until    timestamptz NOT NULL,
+    created_at     timestamptz NOT NULL,
+    PRIMARY KEY (tenant, principal, key)
+);
+
+CREATE TABLE strongroom.budget_usage (
+    tenant       text COLLATE "C" NOT NULL,
+    principal    text COLLATE "C" NOT NULL,
+    purpose      text COLLATE "C" NOT NULL,
+    kind         text COLLATE "C" NOT NULL,
+    window_start timestamptz NOT NULL,
+    used         bigint NOT NULL,
+    PRIMARY KEY (tenant, principal, purpose, kind, window_start)
+);
+
+CREATE TABLE strongroom.budget_subjects (
+    tenant       text COLLATE "C" NOT NULL,
+    principal    text COLLATE "C" NOT NULL,
+    purpose      text COLLATE "C" NOT NULL,
+    kind         text COLLATE "C" NOT NULL,
+    window_start timestamptz NOT NULL,
+    subject      text COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant, principal, purpose, kind, window_start, subject)
+);
+
+CREATE TABLE strongroom.api_keys (
+    id           text COLLATE "C" PRIMARY KEY,
+    principal    text COLLATE "C" NOT NULL,
+    key_hash     bytea NOT NULL UNIQUE,
+    created_at   timestamptz NOT NULL,
+    expires_at   timestamptz NOT NULL,
+    revoked_at   timestamptz,
+    last_used_at timestamptz
+);
+CREATE INDEX api_keys_principal ON strongroom.api_keys (principal);
+
+CREATE TABLE strongroom.auth_failures (
+    source       text COLLATE "C" NOT NULL,
+    window_start timestamptz NOT NULL,
+    failures     integer NOT NULL,
+    PRIMARY KEY (source, window_start)
+);
+"""
+
+# PCI-DSS 10.3.2: not even the table's owner changes or removes an event by accident.
+_APPEND_ONLY = """
+CREATE FUNCTION strongroom.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'audit events are append-only' USING ERRCODE = 'insufficient_privilege';
+END $$;
+CREATE TRIGGER audit_events_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON strongroom.audit_events
+    FOR EACH STATEMENT EXECUTE FUNCTION strongroom.refuse_change();
+"""
+
+_FENCED = (
+    "data_keys",
+    "tokens",
+    "token_subjects",
+    "audit_events",
+    "idempotency",
+    "budget_usage",
+    "budget_subjects",
+)
+
+_GRANTS = """
+GRANT USAGE ON SCHEMA strongroom TO strongroom_service, strongroom_sealer, strongroom_auditor;
+GRANT USAGE ON SEQUENCE strongroom.data_key_ids TO strongroom_service;
+GRANT SELECT, INSERT ON strongroom.data_keys TO strongroom_service;
+GRANT UPDATE (state, uses) ON strongroom.data_keys TO strongroom_service;
+GRANT SELECT, INSERT, DELETE ON strongroom.tokens TO strongroom_service;
+GRANT UPDATE (expires_at) ON strongroom.tokens TO strongroom_service;
+GRANT SELECT, INSERT, DELETE ON strongroom.token_subjects TO strongroom_service;
+GRANT SELECT, INSERT ON strongroom.audit_events TO strongroom_service;
+GRANT SELECT, INSERT, DELETE ON strongroom.idempotency TO strongroom_service;
+GRANT UPDATE (request_digest, answer, lease_until, created_at)
+    ON strongroom.idempotency TO strongroom_service;
+GRANT SELECT, INSERT, DELETE ON strongroom.budget_usage TO strongroom_service;
+GRANT UPDATE (used) ON strongroom.budget_usage TO strongroom_service;
+GRANT SELECT, INSERT, DELETE ON strongroom.budget_subjects TO strongroom_service;
+GRANT SELECT, INSERT ON strongroom.api_keys TO strongroom_service;
+GRANT UPDATE (expires_at, revoked_at, last_used_at) ON strongroom.api_keys TO strongroom_service;
+GRANT SELECT, INSERT, DELETE ON strongroom.auth_failures TO strongroom_service;
+GRANT UPDATE (failures) ON strongroom.auth_failures TO strongroom_service;
+GRANT SELECT ON strongroom.audit_events TO strongroom_sealer, strongroom_auditor;
+GRANT SELECT ON strongroom.alembic_version
+    TO strongroom_service, strongroom_sealer, strongroom_auditor;
+"""
+
+
+def upgrade() -> None:
+    """Create the tables, their fences, and what each role may do (PCI-DSS 7.2.5)."""
+    op.execute(_TABLES)
+    op.execute(_APPEND_ONLY)
+    for table in _FENCED:
+        op.execute(f"ALTER TABLE strongroom.{table} ENABLE ROW LEVEL SECURITY")
+        op.execute(f"ALTER TABLE strongroom.{table} FORCE ROW LEVEL SECURITY")
+        # The sub-select makes the setting a constant of the statement, read once
+        # instead of once a row.
+        op.execute(
+            f"CREATE POLICY tenant ON strongroom.{table} TO strongroom_service"
+            " USING (tenant = (SELECT current_setting('strongroom.tenant', true)))"
+        )
+    op.execute(
+        "CREATE POLICY readers ON strongroom.audit_events FOR SELECT"
+        " TO strongroom_sealer, strongroom_auditor USING (true)"
+    )
+    op.execute(_GRANTS)
+
+
+def downgrade() -> None:
+    """Refused: it would drop every token. Restore a backup instead."""
+    raise NotImplementedError("downgrading the first migration would drop every token")

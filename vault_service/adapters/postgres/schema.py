@@ -1,0 +1,164 @@
+"""The tables, as SQLAlchemy Core. ``migrations/`` builds them; a test holds both equal.
+
+Every table with a ``tenant`` column is fenced by row-level security on the setting
+``strongroom.tenant``. Nothing here can hold a plaintext value or an unwrapped key
+(PCI-DSS 3.5.1). Strings are compared bytewise (collation ``C``), so that index order
+does not depend on the operating system's locale data.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, TEXT, TIMESTAMP
+
+SCHEMA = "strongroom"
+SERVICE_ROLE = "strongroom_service"
+OWNER_ROLE = "strongroom_owner"
+SEALER_ROLE = "strongroom_sealer"
+AUDITOR_ROLE = "strongroom_auditor"
+ROLES = (OWNER_ROLE, SERVICE_ROLE, SEALER_ROLE, AUDITOR_ROLE)
+TENANT_SETTING = "strongroom.tenant"
+
+metadata = sa.MetaData(schema=SCHEMA)
+
+
+def _text(name: str, *, primary_key: bool = False, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, TEXT(collation="C"), primary_key=primary_key, nullable=nullable)
+
+
+def _time(name: str, *, primary_key: bool = False, nullable: bool = False) -> sa.Column[object]:
+    return sa.Column(
+        name, TIMESTAMP(timezone=True), primary_key=primary_key, nullable=nullable
+    )
+
+
+data_key_ids = sa.Sequence("data_key_ids", schema=SCHEMA, metadata=metadata)
+
+data_keys = sa.Table(
+    "data_keys",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    _text("tenant"),
+    _text("data_class"),
+    _text("purpose"),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    _text("state"),
+    sa.Column("wrapped", BYTEA, nullable=False),
+    _text("wrapper"),
+    sa.Column("wrapped_by", sa.BigInteger, sa.ForeignKey(f"{SCHEMA}.data_keys.id")),
+    sa.Column("uses", sa.BigInteger, nullable=False),
+    _time("created_at"),
+    sa.UniqueConstraint("tenant", "data_class", "purpose", "epoch", name="data_keys_epoch"),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    _text("tenant", primary_key=True),
+    _text("token", primary_key=True),
+    _text("data_class"),
+    sa.Column("key_id", sa.BigInteger, nullable=False),
+    sa.Column("ciphertext", BYTEA, nullable=False),
+    sa.Column("blind_index", BYTEA),
+    sa.Column("index_key_id", sa.BigInteger),
+    sa.Column("tags", JSONB),
+    _text("subject", nullable=True),
+    _time("created_at"),
+    _time("expires_at", nullable=True),
+    sa.Index(
+        "tokens_blind_index",
+        "blind_index",
+        unique=True,
+        postgresql_where=sa.text("blind_index IS NOT NULL"),
+    ),
+    sa.Index(
+        "tokens_subject", "tenant", "subject", postgresql_where=sa.text("subject IS NOT NULL")
+    ),
+)
+
+token_subjects = sa.Table(
+    "token_subjects",
+    metadata,
+    _text("tenant", primary_key=True),
+    _text("token", primary_key=True),
+    _text("subject", primary_key=True),
+    sa.ForeignKeyConstraint(
+        ["tenant", "token"],
+        [f"{SCHEMA}.tokens.tenant", f"{SCHEMA}.tokens.token"],
+        ondelete="CASCADE",
+        name="token_subjects_token",
+    ),
+    sa.Index("token_subjects_subject", "tenant", "subject"),
+)
+
+audit_events = sa.Table(
+    "audit_events",
+    metadata,
+    sa.Column("position", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _text("id"),
+    _time("occurred_at"),
+    _text("tenant"),
+    _text("principal", nullable=True),
+    _text("action"),
+    _text("outcome"),
+    _text("purpose", nullable=True),
+    sa.Column("data_classes", ARRAY(TEXT(collation="C")), nullable=False),
+    sa.Column("terms", ARRAY(sa.Integer), nullable=False),
+    sa.Column("body", BYTEA, nullable=False),
+    sa.UniqueConstraint("id", name="audit_events_id"),
+    sa.Index("audit_events_principal", "tenant", "principal", "position"),
+    sa.Index("audit_events_terms", "terms", postgresql_using="gin"),
+)
+
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    _text("tenant", primary_key=True),
+    _text("principal", primary_key=True),
+    _text("key", primary_key=True),
+    sa.Column("request_digest", BYTEA, nullable=False),
+    sa.Column("answer", BYTEA),
+    _time("lease_until"),
+    _time("created_at"),
+)
+
+budget_usage = sa.Table(
+    "budget_usage",
+    metadata,
+    _text("tenant", primary_key=True),
+    _text("principal", primary_key=True),
+    _text("purpose", primary_key=True),
+    _text("kind", primary_key=True),
+    _time("window_start", primary_key=True),
+    sa.Column("used", sa.BigInteger, nullable=False),
+)
+
+budget_subjects = sa.Table(
+    "budget_subjects",
+    metadata,
+    _text("tenant", primary_key=True),
+    _text("principal", primary_key=True),
+    _text("purpose", primary_key=True),
+    _text("kind", primary_key=True),
+    _time("window_start", primary_key=True),
+    _text("subject", primary_key=True),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    _text("id", primary_key=True),
+    _text("principal"),
+    sa.Column("key_hash", BYTEA, nullable=False, unique=True),
+    _time("created_at"),
+    _time("expires_at"),
+    _time("revoked_at", nullable=True),
+    _time("last_used_at", nullable=True),
+    sa.Index("api_keys_principal", "principal"),
+)
+
+auth_failures = sa.Table(
+    "auth_failures",
+    metadata,
+    _text("source", primary_key=True),
+    _time("window_start", primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),
+)
