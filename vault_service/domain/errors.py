@@ -113,6 +113,20 @@ class IntegrityFailure(VaultError):
         super().__init__(Code.INTERNAL, detail)
 
 
+class DamagedKey(IntegrityFailure):
+    """A wrapped key did not verify: damaged, moved to another row, or answered wrongly
+    by the key service.
+
+    It is recorded as ``integrity_failure`` like its parent, but to callers it is
+    ``key_unavailable``: once the key is mended, the same request succeeds.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.code = Code.KEY_UNAVAILABLE
+        self.retry_after = 30
+
+
 class KeyUnavailable(VaultError):
     """A key could not be fetched or used now; cached keys may still serve others."""
 
