@@ -15,7 +15,7 @@ from typing import Protocol
 from vault_service.domain.access import AccessRequest, Decision
 from vault_service.domain.events import AuditEvent
 from vault_service.domain.principals import Budget
-from vault_service.domain.tokens import NewToken, StoredToken, TokenRecord
+from vault_service.domain.tokens import StoredBatch, TokenBatch, TokenRecord
 
 Clock = Callable[[], datetime]
 """Gives the present time in UTC, with its time zone."""
@@ -112,43 +112,104 @@ class PolicyEngine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BudgetCharge:
-    """A draw on the reveal budgets of one principal for one purpose."""
+    """A draw on the reveal budgets of one principal for one purpose: ``tokens``
+    distinct tokens and these ``subjects``, at a time in UTC."""
 
+    tenant: str
     principal: str
     purpose: str
     budgets: tuple[Budget, ...]
     tokens: int
     subjects: frozenset[str]
+    at: datetime
 
 
-class Vault(Protocol):
+@dataclass(frozen=True, slots=True)
+class IdempotencyClaim:
+    """The right to answer one ``Idempotency-Key`` of one principal, held for a while.
+
+    ``request_digest`` is a keyed HMAC of the request body.
+    """
+
+    tenant: str
+    principal: str
+    key: str
+    request_digest: bytes
+
+
+class TokenStore(Protocol):
     """The token table, with the audit log it writes in the same transaction."""
 
     async def store(
         self,
         tenant: str,
-        rows: Sequence[NewToken],
-        record: Callable[[Sequence[StoredToken]], AuditEvent],
-    ) -> Sequence[StoredToken]:
-        """Find or insert every row and append the event that ``record`` makes from
-        the outcomes, in one transaction; returns when both are durable."""
+        batches: Sequence[TokenBatch],
+        record: Callable[[Sequence[StoredBatch]], AuditEvent],
+        remember: Callable[[Sequence[StoredBatch]], tuple[IdempotencyClaim, bytes]] | None = None,
+    ) -> Sequence[StoredBatch]:
+        """Find or insert every row, append the event that ``record`` makes from the
+        outcomes and keep the answer that ``remember`` makes for its claim, all in one
+        transaction; returns when all are durable."""
 
     async def fetch(self, tenant: str, tokens: Sequence[str]) -> Mapping[str, TokenRecord]:
         """The records that exist in this tenant, by token."""
 
-    async def find(self, tenant: str, blind_indexes: Sequence[bytes]) -> Mapping[bytes, TokenRecord]:
+    async def find(
+        self, tenant: str, blind_indexes: Sequence[bytes]
+    ) -> Mapping[bytes, TokenRecord]:
         """The records with these blind indexes, by blind index."""
 
-    async def budget_left(
-        self, principal: str, purpose: str, budgets: tuple[Budget, ...], at: datetime
-    ) -> int | None:
-        """Tokens (or subjects) left in the tightest window now; ``None``: no limit."""
-
     async def append(self, event: AuditEvent, charge: BudgetCharge | None = None) -> None:
-        """Make the event durable; with ``charge``, count it in the same transaction
-        and raise ``budget_exceeded`` (nothing recorded) where it does not fit."""
+        """Make the event durable; with ``charge``, count it in the same transaction and
+        raise ``budget_exceeded`` (nothing recorded, nothing counted) where it does not
+        fit."""
 
-    async def delete(
-        self, tenant: str, token: str, record: Callable[[bool], AuditEvent]
-    ) -> bool:
-        """Delete the token and append the event in one transaction; whether it was there."""
+    async def delete(self, tenant: str, token: str, event: AuditEvent) -> None:
+        """Delete the token and append the event in one transaction."""
+
+
+class BudgetStore(Protocol):
+    """What is left of reveal budgets."""
+
+    async def left(
+        self, tenant: str, principal: str, purpose: str, budgets: tuple[Budget, ...], at: datetime
+    ) -> int | None:
+        """What is left in the tightest window now; ``None`` where there is no limit."""
+
+
+class IdempotencyStore(Protocol):
+    """Claims on ``Idempotency-Key``s and the answers kept for them."""
+
+    async def claim(self, claim: IdempotencyClaim, at: datetime) -> bytes | None:
+        """Take the key, or give the answer kept for it. Raises
+        ``idempotency_conflict`` where another request holds it or its body differed."""
+
+    async def release(self, claim: IdempotencyClaim) -> None:
+        """Give the key back unanswered, so that a repeat may try again."""
+
+
+class AuditReader(Protocol):
+    """Finds recorded events."""
+
+    async def events(self, query: "AuditQuery") -> Sequence[tuple[int, bytes]]:
+        """Positions and canonical bytes of matching events, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which events to find; ``None`` fields do not restrict. ``before`` is a position:
+    only older events are given. Times are in UTC, ``since`` inclusive, ``until`` not.
+    """
+
+    tenant: str
+    limit: int
+    principal: str | None = None
+    action: str | None = None
+    outcome: str | None = None
+    data_class: str | None = None
+    token: str | None = None
+    subject: str | None = None
+    purpose: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: int | None = None

@@ -43,7 +43,7 @@ _NAMES: Final = frozenset(
 )
 # These mean nothing else, so one anywhere in a compound name is enough.
 _TELLING: Final = re.compile(
-    r"cvv|cvc2|cav2|card(?:cvc|cvn|cvd|cav|cid|csc|pin|securitycode|verification|authenticationvalue)"
+    r"(?<!re)cvv|cvc2|cav2|card(?:cvc|cvn|cvd|cav|cid|csc|pin|securitycode|verification|authenticationvalue)"
     r"|pinblock|pinoffset|magstripe|magneticstripe|fulltrack|track[123]?(?:data|equivalent)"
 )
 # A word of its own in a compound name (``billing.cvc``, ``billingCvc``), as opposed to
@@ -57,7 +57,7 @@ _SEPARATORS: Final = re.compile(r"[\W_]+")
 # (CSC-1042), so they need more than a dash between name and number.
 _CODE_TEXT: Final = re.compile(
     r"""
-      (?: (?:(?<![a-z])|(?<=card)) (?: cvv[23]? | cvc[23]? | cvn2? | cvd2? | cav2? )
+      (?: (?<!re)cvv[23]? | (?:(?<![a-z])|(?<=card)) (?: cvc[23]? | cvn2? | cvd2? | cav2? )
         | (?:security|verification) [\W_]* (?:code|value|number) )
       (?: [\W_]* (?:code|number|value|no) )? [\W_]{0,6} (?: is [\W_]+ )? \d{3,4} (?!\d)
     | (?:(?<![a-z])|(?<=card)) (?: cid | csc ) [^\w:=]{0,3} [:=] [\W_]{0,3} \d{3,4} (?!\d)

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from vault_service.domain.access import Tags
 from vault_service.domain.catalog import TokenFormat
@@ -105,46 +105,49 @@ def well_formed(token: str) -> bool:
     return match is not None and check_character(match[2]) == match[3]
 
 
-@dataclass(frozen=True, slots=True)
-class NewToken:
-    """A row to be stored: a candidate token with its encrypted value.
+@dataclass(slots=True)
+class TokenBatch:
+    """Rows to be stored, as columns: candidate tokens of one class with one set of tags,
+    and their encrypted values. All lists have one entry a row.
 
-    ``blind_index`` is the 32-byte keyed HMAC for deterministic classes, ``None`` for
-    others. ``ciphertext`` is a record of ``domain/ciphertext.py``.
+    ``blind_indexes`` are 32-byte keyed HMACs, without repeats, for deterministic
+    classes and ``None`` for others. ``ciphertexts`` are records of
+    ``domain/ciphertext.py``. ``subjects`` and ``expires_at`` are ``None`` where no row
+    has any.
     """
 
-    token: str
     data_class: str
-    ciphertext: bytes
+    tags: Tags
     key_id: int
-    blind_index: bytes | None
-    index_key_id: int | None
-    tags: Tags = ()
-    subject: str | None = None
-    expires_at: datetime | None = None
+    tokens: list[str]
+    ciphertexts: list[bytes]
+    index_key_id: int | None = None
+    blind_indexes: list[bytes] | None = None
+    subjects: list[str | None] | None = None
+    expires_at: list[datetime | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRecord:
+@dataclass(slots=True)
+class StoredBatch:
+    """What became of a :class:`TokenBatch`: the token of each row, its own or the one
+    that already stood for the value. ``known`` holds the rows (by position) that were
+    there before, with the tags that they carry."""
+
+    tokens: list[str]
+    known: dict[int, Tags]
+
+
+class TokenRecord(NamedTuple):
     """A stored token: what the database holds about it, value still encrypted."""
 
     token: str
     data_class: str
-    ciphertext: bytes
     key_id: int
+    ciphertext: bytes
     tags: Tags
     subject: str | None
     created_at: datetime
     expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredToken:
-    """The outcome of storing a candidate: its own token, or the one that was there.
-
-    ``created`` tells which. ``tags`` are those the stored token carries.
-    """
-
-    token: str
-    created: bool
-    tags: Tags = ()

@@ -52,8 +52,8 @@ data_keys = sa.Table(
 tokens = sa.Table(
     "tokens",
     metadata,
-    _text("tenant", primary_key=True),
     _text("token", primary_key=True),
+    _text("tenant", primary_key=True),
     _text("data_class"),
     sa.Column("key_id", sa.BigInteger, nullable=False),
     sa.Column("ciphertext", BYTEA, nullable=False),
@@ -77,12 +77,12 @@ tokens = sa.Table(
 token_subjects = sa.Table(
     "token_subjects",
     metadata,
-    _text("tenant", primary_key=True),
     _text("token", primary_key=True),
+    _text("tenant", primary_key=True),
     _text("subject", primary_key=True),
     sa.ForeignKeyConstraint(
-        ["tenant", "token"],
-        [f"{SCHEMA}.tokens.tenant", f"{SCHEMA}.tokens.token"],
+        ["token", "tenant"],
+        [f"{SCHEMA}.tokens.token", f"{SCHEMA}.tokens.tenant"],
         ondelete="CASCADE",
         name="token_subjects_token",
     ),

@@ -42,7 +42,7 @@ CREATE TABLE strongroom.tokens (
     subject      text COLLATE "C",
     created_at   timestamptz NOT NULL,
     expires_at   timestamptz,
-    PRIMARY KEY (tenant, token)
+    PRIMARY KEY (token, tenant)
 );
 CREATE UNIQUE INDEX tokens_blind_index ON strongroom.tokens (blind_index)
     WHERE blind_index IS NOT NULL;
@@ -52,9 +52,9 @@ CREATE TABLE strongroom.token_subjects (
     tenant  text COLLATE "C" NOT NULL,
     token   text COLLATE "C" NOT NULL,
     subject text COLLATE "C" NOT NULL,
-    PRIMARY KEY (tenant, token, subject),
-    CONSTRAINT token_subjects_token FOREIGN KEY (tenant, token)
-        REFERENCES strongroom.tokens (tenant, token) ON DELETE CASCADE
+    PRIMARY KEY (token, tenant, subject),
+    CONSTRAINT token_subjects_token FOREIGN KEY (token, tenant)
+        REFERENCES strongroom.tokens (token, tenant) ON DELETE CASCADE
 );
 CREATE INDEX token_subjects_subject ON strongroom.token_subjects (tenant, subject);
 
