@@ -175,7 +175,7 @@ def _year(value: str) -> str:
 _CARD_RULES: Final = frozenset({"luhn", "card_shape"})
 _PARTS: Final[Mapping[str, tuple[Form, frozenset[str]]]] = {
     "bin": (_bin, _CARD_RULES),
-    "last4": (_last4, _CARD_RULES | {"iban", "us_ssn", "phone"}),
+    "last4": (_last4, _CARD_RULES | {"iban", "us_ssn"}),
     "domain": (_domain, frozenset({"email"})),
     "year": (_year, frozenset({"date"})),
 }

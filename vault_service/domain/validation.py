@@ -266,6 +266,7 @@ _MAKERS: Final[dict[str, Callable[[], Normalizer]]] = {
     "luhn": lambda: _card(check_digit=True),
     "card_shape": lambda: _card(check_digit=False),
     "name": lambda: _text(MAX_LENGTH),
+    "address": lambda: _text(MAX_LENGTH),
     "text": lambda: _text(MAX_TEXT_LENGTH),
     "email": _email,
     "phone": _phone,
