@@ -1,0 +1,171 @@
+"""What a scan looks for: card numbers and personal data left in clear text.
+
+:func:`find` looks at one piece of text; ``detection_columns`` judges a whole column by
+its name and values. A finding says what, where and how sure, and never holds the value.
+:func:`looks_like_card_number` is the same judgement for what the vault keeps or logs in
+clear, and is cheap enough for each such string of each request (PCI-DSS 3.4.1, 3.5.1).
+
+All of it takes time linear in the length of the text, whatever the text is.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from vault_service.domain.detection_cards import MIN_DIGITS, CardMatch, card_matches
+from vault_service.domain.detection_personal import emails, ibans, phones, social_security_numbers
+from vault_service.domain.detection_text import fold
+
+_PERCENT: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+
+
+class Kind(StrEnum):
+    """What a finding is."""
+
+    PAN = "pan"
+    IBAN = "iban"
+    EMAIL = "email"
+    PHONE = "phone"
+    US_SSN = "us_ssn"
+
+
+class Confidence(StrEnum):
+    """How sure a finding is. ``rank`` orders them, 0 for ``low``."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        """0, 1 or 2; a higher rank is surer."""
+        return _RANKS[self]
+
+
+_RANKS: Final = {Confidence.LOW: 0, Confidence.MEDIUM: 1, Confidence.HIGH: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One find: ``text[start:end]`` is a ``kind``. The text itself is not held."""
+
+    kind: Kind
+    confidence: Confidence
+    start: int
+    end: int
+
+
+class _Span(NamedTuple):
+    start: int
+    end: int
+
+
+NO_HINTS: Final[frozenset[Kind]] = frozenset()
+
+
+def find(text: str, hints: frozenset[Kind] = NO_HINTS) -> Iterator[Finding]:
+    """Every finding in ``text``, in no set order; never raises, whatever the text.
+
+    ``hints`` are the kinds that the place suggests (a column called ``phone``): with
+    them, forms count that prove nothing by themselves, such as national phone numbers
+    and social security numbers without dashes.
+    """
+    folded = fold(text)
+    if len(folded) >= MIN_DIGITS:
+        accounts = [_Span(start, end) for start, end in ibans(folded)]
+        for span in accounts:
+            yield Finding(Kind.IBAN, Confidence.HIGH, span.start, span.end)
+        for card in _cards(folded, accounts):
+            yield Finding(
+                Kind.PAN,
+                Confidence.HIGH if card.certain else Confidence.MEDIUM,
+                card.start,
+                card.end,
+            )
+    for start, end in emails(folded):
+        yield Finding(Kind.EMAIL, Confidence.HIGH, start, end)
+    for start, end, rank in phones(folded, Kind.PHONE in hints):
+        yield Finding(Kind.PHONE, _BY_RANK[rank], start, end)
+    for start, end, rank in social_security_numbers(folded, Kind.US_SSN in hints):
+        yield Finding(Kind.US_SSN, _BY_RANK[rank], start, end)
+
+
+_BY_RANK: Final = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
+
+
+def looks_like_card_number(text: str) -> bool:
+    """Whether a scan would call something in ``text`` a card number.
+
+    For subjects, tags, references, cases, request ids, idempotency keys, token
+    positions and URL paths, percent-encoded or not. A short string without a card
+    number costs well under a microsecond.
+    """
+    if len(text) < MIN_DIGITS:
+        return False
+    folded = fold(text)
+    first = next(card_matches(folded), None)
+    if first is None and "%" not in folded:
+        return False
+    accounts = [_Span(start, end) for start, end in ibans(folded)]
+    return next(_cards(folded, accounts), None) is not None
+
+
+def _cards(folded: str, accounts: list[_Span]) -> Iterator[CardMatch]:
+    """Card numbers outside of ``accounts``, read as they stand and percent-decoded."""
+    starts = [span.start for span in accounts]
+    found: list[_Span] = []
+    for card in card_matches(folded):
+        if not _overlaps(card, accounts, starts):
+            found.append(_Span(card.start, card.end))
+            yield card
+    if "%" in folded and _PERCENT.search(folded) is not None:
+        starts = [span.start for span in found]
+        decoded, pieces, origins = _percent_decoded(folded)
+        for card in card_matches(decoded):
+            mapped = card._replace(
+                start=_origin(card.start, pieces, origins),
+                end=_origin(card.end - 1, pieces, origins) + 1,
+            )
+            if not _overlaps(mapped, found, starts):
+                yield mapped
+
+
+def _overlaps(card: CardMatch, spans: list[_Span], starts: list[int]) -> bool:
+    """Whether ``card`` touches one of ``spans``, which are in order and apart."""
+    at = bisect_right(starts, card.end - 1)
+    return at > 0 and spans[at - 1].end > card.start
+
+
+def _percent_decoded(text: str) -> tuple[str, list[int], list[int]]:
+    """The text with its percent-encoding undone (RFC 3986 2.1) and folded, and where
+    its pieces came from: their starts in the result and in ``text``."""
+    parts: list[str] = []
+    pieces: list[int] = []
+    origins: list[int] = []
+    length = position = 0
+
+    def add(part: str, origin: int) -> None:
+        nonlocal length
+        parts.append(part)
+        pieces.append(length)
+        origins.append(origin)
+        length += len(part)
+
+    for match in _PERCENT.finditer(text):
+        if match.start() > position:
+            add(text[position : match.start()], position)
+        octets = bytes.fromhex(match[0].replace("%", ""))
+        add(fold(octets.decode("utf-8", "replace")), match.start())
+        position = match.end()
+    add(text[position:], position)
+    return "".join(parts), pieces, origins
+
+
+def _origin(index: int, pieces: list[int], origins: list[int]) -> int:
+    """Where the character at ``index`` of the decoded text stood, or near it: a
+    position inside an encoded piece is counted from its beginning."""
+    at = bisect_right(pieces, index) - 1
+    return origins[at] + index - pieces[at]
