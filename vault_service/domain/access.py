@@ -62,3 +62,20 @@ class Decision:
     allowed: bool
     policies: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySource:
+    """Where a policy is written: its ``@id``, its file and the line of the ``@id``."""
+
+    id: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision with the places of the policies that decided it, or that failed."""
+
+    decision: Decision
+    sources: tuple[PolicySource, ...] = ()
