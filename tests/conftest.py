@@ -1,0 +1,74 @@
+"""What every test may use: a PostgreSQL of its own, and no way out of this machine.
+
+The server is the one that ``strongroom dev`` starts, by the same launcher; each xdist
+worker has one. ``STRONGROOM_PG_BINDIR`` chooses the PostgreSQL that is tested against.
+"""
+
+import itertools
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERUSER
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class DatabaseUrls:
+    """The URLs of one database, by login role."""
+
+    name: str
+    app_url: str = field(repr=False)
+    migrator_url: str = field(repr=False)
+    superuser_url: str = field(repr=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loopback_only() -> Iterator[None]:
+    """A test that would talk to the outside fails instead."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in _LOOPBACK:
+            raise RuntimeError("tests may connect to this machine alone")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        yield
+
+
+@pytest.fixture(scope="session")
+def pg_bindir() -> Path | None:
+    """The PostgreSQL programs to test against; ``None`` for the first that is found."""
+    named = os.environ.get("STRONGROOM_PG_BINDIR")
+    return Path(named) if named else None
+
+
+@pytest.fixture(scope="session")
+def postgres(
+    tmp_path_factory: pytest.TempPathFactory, pg_bindir: Path | None
+) -> Iterator[EmbeddedPostgres]:
+    """One running server for the whole session of this worker."""
+    home = tmp_path_factory.mktemp("home")
+    with EmbeddedPostgres.own(home, bindir=pg_bindir, shared_buffers="64MB") as server:
+        yield server
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def empty_database(postgres: EmbeddedPostgres) -> Iterator[DatabaseUrls]:
+    """A database without a schema, for this test alone."""
+    name = f"empty_{next(_numbers)}"
+    urls = postgres.create_database(name)
+    yield DatabaseUrls(name, urls[APP], urls[MIGRATOR], urls[SUPERUSER])
+    postgres.drop_database(name)
