@@ -1,0 +1,10 @@
+"""Wrapping keys: where the keys that encrypt data keys live.
+
+- ``aws``: :class:`AwsKmsWrapper`, a wrapping key in AWS KMS.
+- ``local``: :class:`UnsafeLocalRootKey`, a root key in a file; refused in production.
+- ``envelope``: the AWS Encryption SDK message both produce, and its encryption context.
+
+Both are :class:`~vault_service.domain.ports.KeyWrapper`. Unwrapped keys are cached in
+``services/key_cache.py``, not here: what is cached is the cipher made from the key, and
+caching both would double the places where a plaintext key lives.
+"""
