@@ -137,6 +137,15 @@ class IdempotencyClaim:
     request_digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What a store ends with: its event and, for a claimed key, the answer to keep."""
+
+    event: AuditEvent
+    claim: IdempotencyClaim | None = None
+    answer: bytes | None = field(default=None, repr=False)
+
+
 class TokenStore(Protocol):
     """The token table, with the audit log it writes in the same transaction."""
 
@@ -144,12 +153,12 @@ class TokenStore(Protocol):
         self,
         tenant: str,
         batches: Sequence[TokenBatch],
-        record: Callable[[Sequence[StoredBatch]], AuditEvent],
-        remember: Callable[[Sequence[StoredBatch]], tuple[IdempotencyClaim, bytes]] | None = None,
-    ) -> Sequence[StoredBatch]:
-        """Find or insert every row, append the event that ``record`` makes from the
-        outcomes and keep the answer that ``remember`` makes for its claim, all in one
-        transaction; returns when all are durable."""
+        conclude: Callable[[Sequence[StoredBatch]], "Conclusion"],
+    ) -> None:
+        """Find or insert every row, append the event that ``conclude`` makes from the
+        outcomes and keep its answer, all in one transaction; returns when all are
+        durable. ``conclude`` may be called again where the transaction is run again;
+        its last call is the one that holds."""
 
     async def fetch(self, tenant: str, tokens: Sequence[str]) -> Mapping[str, TokenRecord]:
         """The records that exist in this tenant, by token."""

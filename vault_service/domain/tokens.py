@@ -11,7 +11,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -110,10 +110,11 @@ class TokenBatch:
     """Rows to be stored, as columns: candidate tokens of one class with one set of tags,
     and their encrypted values. All lists have one entry a row.
 
-    ``blind_indexes`` are 32-byte keyed HMACs, without repeats, for deterministic
-    classes and ``None`` for others. ``ciphertexts`` are records of
-    ``domain/ciphertext.py``. ``subjects`` and ``expires_at`` are ``None`` where no row
-    has any.
+    ``blind_indexes`` are 32-byte keyed HMACs for deterministic classes, ascending and
+    without repeats (so that concurrent stores take their locks in one order), and
+    ``None`` for others. ``ciphertexts`` are records of ``domain/ciphertext.py``.
+    ``subjects`` and ``expires_at`` are ``None`` where no row has any; ``links`` are
+    further subjects of a row, as (row, subject).
     """
 
     data_class: str
@@ -124,6 +125,7 @@ class TokenBatch:
     index_key_id: int | None = None
     blind_indexes: list[bytes] | None = None
     subjects: list[str | None] | None = None
+    links: list[tuple[int, str]] = field(default_factory=list)
     expires_at: list[datetime | None] | None = None
 
     def __len__(self) -> int:

@@ -82,6 +82,10 @@ class Authorizer:
             at=self._clock().replace(microsecond=0),
         )
 
+    def ask(self, request: AccessRequest) -> Decision:
+        """The decision on a question made by :meth:`request`."""
+        return self._engine.decide(request)
+
     def decide(
         self,
         principal: Principal,

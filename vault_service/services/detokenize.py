@@ -1,0 +1,261 @@
+"""Detokenize: tokens in, values in the form that policy allows out.
+
+Fetch, ask the policies once a group, decrypt in memory, then draw on the budget and
+record in one transaction; only then is anything answered (PCI-DSS 7.2, 10.2.1.1).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vault_service.domain.access import Action, Tags
+from vault_service.domain.catalog import Catalog, DataClass
+from vault_service.domain.ciphertext import RecordCipher
+from vault_service.domain.errors import Code, IntegrityFailure, VaultError
+from vault_service.domain.events import EventGroup
+from vault_service.domain.masking import reveal_form
+from vault_service.domain.metadata import check_text
+from vault_service.domain.ports import BudgetCharge, BudgetStore, TokenStore
+from vault_service.domain.sensitive import Sensitive
+from vault_service.domain.tokens import TokenRecord, well_formed
+from vault_service.services.authorize import Authorizer
+from vault_service.services.context import RequestContext
+from vault_service.services.items import (
+    DetokenizeCommand,
+    DetokenizeItem,
+    ItemError,
+    Revealed,
+    RevealedItem,
+    check_count,
+)
+from vault_service.services.keys import Keyring
+from vault_service.services.recording import Recorder, outcome_of
+
+INTEGRITY = "integrity_failure"
+_NOT_FOUND = ItemError(Code.NOT_FOUND, "There is no such token.", False)
+_EXPIRED = ItemError(Code.EXPIRED, "The token has expired.", False)
+_BROKEN = ItemError(
+    Code.INTERNAL,
+    "The stored record failed its integrity check; the operators were told.",
+    False,
+    INTEGRITY,
+)
+
+
+@dataclass(slots=True)
+class _Group:
+    """The items of one class, set of tags and form: decided once."""
+
+    data_class: DataClass
+    tags: Tags
+    form: str
+    show: Callable[[str], str]
+    items: list[tuple[RevealedItem, TokenRecord]] = field(default_factory=list)
+    policies: tuple[str, ...] = ()
+    denied: ItemError | None = None
+
+
+class Detokenize:
+    """The use case. One instance serves all requests of a process."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        authorizer: Authorizer,
+        keyring: Keyring,
+        store: TokenStore,
+        budgets: BudgetStore,
+        recorder: Recorder,
+    ) -> None:
+        self._catalog = catalog
+        self._authorizer = authorizer
+        self._keyring = keyring
+        self._store = store
+        self._budgets = budgets
+        self._recorder = recorder
+
+    async def __call__(self, context: RequestContext, command: DetokenizeCommand) -> Revealed:
+        """Reveal the items, in order.
+
+        Item errors are in the answer; a failure of the whole request raises
+        :class:`VaultError` and reveals nothing.
+        """
+        check_count(len(command.items))
+        purpose = self._authorizer.check_purpose(command.purpose)
+        if command.case is not None:
+            check_text(command.case, "case")
+        principal = context.principal
+        tenant = principal.tenant
+        budgets = principal.budgets_for(purpose)
+        wanted = list(dict.fromkeys(i.token for i in command.items if well_formed(i.token)))
+        records = await self._store.fetch(tenant, wanted) if wanted else {}
+        left = None
+        if budgets:
+            left = await self._budgets.left(tenant, principal.name, purpose, budgets, context.at)
+        results, groups = self._sort(context, command.items, records)
+        for group in groups:
+            self._decide(context, group, purpose, len(results), left)
+        for group in groups:
+            if group.denied is None:
+                await self._decrypt(tenant, group)
+        charge = None
+        revealed = [
+            record
+            for group in groups
+            for result, record in group.items
+            if result.error is None
+        ]
+        if budgets and revealed:
+            charge = BudgetCharge(
+                tenant,
+                principal.name,
+                purpose,
+                budgets,
+                len({record.token for record in revealed}),
+                frozenset(r.subject for r in revealed if r.subject is not None),
+                context.at,
+            )
+        event = self._recorder.event(
+            context,
+            Action.DETOKENIZE,
+            _event_groups(groups, results, left),
+            item_count=len(results),
+            purpose=purpose,
+            case=command.case,
+        )
+        await self._store.append(event, charge)
+        return Revealed(results, event.id)
+
+    def _sort(
+        self,
+        context: RequestContext,
+        items: Sequence[DetokenizeItem],
+        records: Mapping[str, TokenRecord],
+    ) -> tuple[list[RevealedItem], list[_Group]]:
+        results: list[RevealedItem] = []
+        groups: dict[tuple[str, Tags, str], _Group] = {}
+        for index, item in enumerate(items):
+            result = RevealedItem(index, "ok")
+            results.append(result)
+            try:
+                if item.reference is not None:
+                    check_text(item.reference, "reference")
+                    result.reference = item.reference
+                record = records.get(item.token)
+                if record is None:
+                    _fail(result, _NOT_FOUND)
+                    if not well_formed(item.token):
+                        check_text(item.token, "token")
+                    continue
+                if record.expires_at is not None and record.expires_at <= context.at:
+                    _fail(result, _EXPIRED)
+                    continue
+                key = (record.data_class, record.tags, item.form)
+                group = groups.get(key)
+                if group is None:
+                    data_class = self._catalog.data_class(record.data_class)
+                    show = reveal_form(data_class, item.form)
+                    group = groups[key] = _Group(data_class, record.tags, item.form, show)
+            except VaultError as error:
+                _fail(result, ItemError.of(error))
+                continue
+            result.data_class = record.data_class
+            result.form = item.form
+            group.items.append((result, record))
+        return results, list(groups.values())
+
+    def _decide(
+        self,
+        context: RequestContext,
+        group: _Group,
+        purpose: str,
+        item_count: int,
+        left: int | None,
+    ) -> None:
+        request = self._authorizer.request(
+            context.principal,
+            Action.DETOKENIZE,
+            data_class=group.data_class,
+            tags=group.tags,
+            purpose=purpose,
+            form=group.form,
+            item_count=item_count,
+            budget_left=left,
+        )
+        decision = self._authorizer.ask(request)
+        group.policies = decision.policies
+        if not decision.allowed:
+            group.denied = ItemError.of(self._authorizer.refusal(request))
+            for result, _ in group.items:
+                _fail(result, group.denied)
+
+    async def _decrypt(self, tenant: str, group: _Group) -> None:
+        ciphers: dict[int, RecordCipher | ItemError] = {}
+        show = group.show
+        for result, record in group.items:
+            cipher = ciphers.get(record.key_id)
+            if cipher is None:
+                cipher = ciphers[record.key_id] = await self._cipher(tenant, group, record.key_id)
+            if isinstance(cipher, ItemError):
+                _fail(result, cipher)
+                continue
+            try:
+                value = cipher.decrypt(record.ciphertext, record.token, record.tags)
+            except IntegrityFailure:
+                _fail(result, _BROKEN)
+                continue
+            result.value = Sensitive(show(value))
+
+    async def _cipher(self, tenant: str, group: _Group, key_id: int) -> RecordCipher | ItemError:
+        try:
+            return await self._keyring.decrypting(tenant, group.data_class, key_id)
+        except IntegrityFailure:
+            return _BROKEN
+        except VaultError as error:
+            return ItemError.of(error)
+
+
+def _fail(result: RevealedItem, error: ItemError) -> None:
+    result.status = "error"
+    result.error = error
+    result.value = result.form = None
+
+
+def _event_groups(
+    groups: Sequence[_Group], results: Sequence[RevealedItem], left: int | None
+) -> list[EventGroup]:
+    """What the audit event says of the items: one entry for those that were decided and
+    ended alike; tokens that were not found are only counted, for they may be anything."""
+    found: list[EventGroup] = []
+    told: set[int] = set()
+    for group in groups:
+        ends: dict[ItemError | None, list[TokenRecord]] = {}
+        for result, record in group.items:
+            told.add(result.index)
+            ends.setdefault(result.error, []).append(record)
+        for error, records in ends.items():
+            outcome = "ok" if error is None else outcome_of(error.code)
+            found.append(
+                EventGroup(
+                    outcome=INTEGRITY if error is _BROKEN else outcome,
+                    data_class=group.data_class.name,
+                    form=group.form,
+                    tags=group.tags,
+                    code=None if error is None else error.code,
+                    policies=group.policies,
+                    budget_left=left,
+                    tokens=tuple(dict.fromkeys(record.token for record in records)),
+                    subjects=tuple(
+                        dict.fromkeys(r.subject for r in records if r.subject is not None)
+                    ),
+                    count=len(records),
+                )
+            )
+    failures: dict[Code, int] = {}
+    for result in results:
+        if result.error is not None and result.index not in told:
+            failures[result.error.code] = failures.get(result.error.code, 0) + 1
+    found.extend(
+        EventGroup(outcome=outcome_of(code), code=code, count=count)
+        for code, count in failures.items()
+    )
+    return found

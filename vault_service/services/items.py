@@ -1,0 +1,135 @@
+"""The items of batch requests and what became of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from vault_service.domain.errors import Code, FieldError, VaultError
+from vault_service.domain.sensitive import Sensitive
+
+MAX_ITEMS = 10_000
+
+
+class TokenizeItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """One value to tokenize. ``expires_in`` is in seconds."""
+
+    data_class: str
+    value: Sensitive
+    reference: str | None = None
+    subject: str | None = None
+    tags: dict[str, str] | None = None
+    expires_in: int | None = None
+
+
+class DetokenizeItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """One token to reveal, in ``form`` (``masked`` by default)."""
+
+    token: str
+    form: str = "masked"
+    reference: str | None = None
+
+
+class ItemError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why one item failed; the same object serves all items that failed alike."""
+
+    code: Code
+    detail: str
+    retryable: bool
+    rule: str | None = None
+
+    @classmethod
+    def of(cls, error: VaultError) -> "ItemError":
+        """The item's error for an exception."""
+        rule = getattr(error, "rule", None)
+        if rule is None and error.errors:
+            rule = error.errors[0].rule
+        return cls(error.code, error.detail, error.retryable, rule)
+
+
+class TokenizedItem(msgspec.Struct, omit_defaults=True, gc=False):
+    """What became of one value: a token and its masked value, or an error.
+
+    ``stored_tags`` is set where the value was stored before with other tags than the
+    request gave: the stored ones hold.
+    """
+
+    index: int
+    status: str
+    reference: str | None = None
+    token: str | None = None
+    data_class: str | None = None
+    masked: Sensitive | None = None
+    stored_tags: dict[str, str] | None = None
+    error: ItemError | None = None
+
+
+class RevealedItem(msgspec.Struct, omit_defaults=True, gc=False):
+    """What became of one token: its value in the form asked for, or an error."""
+
+    index: int
+    status: str
+    reference: str | None = None
+    data_class: str | None = None
+    form: str | None = None
+    value: Sensitive | None = None
+    error: ItemError | None = None
+
+
+@dataclass(slots=True)
+class Tokenized:
+    """The answer to a tokenize request, in the order of its items."""
+
+    items: list[TokenizedItem]
+    event_id: str
+
+
+@dataclass(slots=True)
+class Revealed:
+    """The answer to a detokenize request, in the order of its items."""
+
+    items: list[RevealedItem]
+    event_id: str
+
+
+@dataclass(slots=True)
+class TokenizeCommand:
+    """A tokenize request. ``digest_source`` is the raw body, needed only with an
+    ``idempotency_key``."""
+
+    items: Sequence[TokenizeItem]
+    atomic: bool = False
+    idempotency_key: str | None = None
+    digest_source: bytes = field(default=b"", repr=False)
+
+
+@dataclass(slots=True)
+class DetokenizeCommand:
+    """A detokenize request."""
+
+    items: Sequence[DetokenizeItem]
+    purpose: str | None
+    case: str | None = None
+
+
+def no_items() -> VaultError:
+    """The refusal of a request without items."""
+    return VaultError(
+        Code.INVALID_REQUEST,
+        "The request holds no items.",
+        errors=(FieldError("items", "min_length", "Send at least one item."),),
+    )
+
+
+def check_count(count: int) -> None:
+    """``too_many_items`` above the limit, ``invalid_request`` for none at all."""
+    if count == 0:
+        raise no_items()
+    if count > MAX_ITEMS:
+        raise VaultError(
+            Code.TOO_MANY_ITEMS,
+            "A request takes at most 10,000 items; split it.",
+            errors=(FieldError("items", "max_length", "Send at most 10,000 items."),),
+        )
+
+

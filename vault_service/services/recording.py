@@ -1,0 +1,110 @@
+"""Makes audit events: what each must hold is decided here, once (PCI-DSS 10.2.2)."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from vault_service.domain.access import Action
+from vault_service.domain.errors import Code, VaultError
+from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
+from vault_service.domain.ports import Clock, PolicyEngine
+from vault_service.services.context import RequestContext
+
+SYSTEM = "system"
+NO_TENANT = "-"
+
+_DENIALS = frozenset(
+    {Code.ACCESS_DENIED, Code.BUDGET_EXCEEDED, Code.PURPOSE_REQUIRED, Code.UNAUTHENTICATED}
+)
+
+
+def outcome_of(code: Code) -> str:
+    """The outcome an error code is recorded under: ``denied`` or ``failed``."""
+    return "denied" if code in _DENIALS else "failed"
+
+
+class Recorder:
+    """Builds events; every event names the policy bundle in force."""
+
+    def __init__(self, engine: PolicyEngine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def event(
+        self,
+        context: RequestContext,
+        action: Action | str,
+        groups: Sequence[EventGroup] = (),
+        *,
+        item_count: int = 0,
+        purpose: str | None = None,
+        case: str | None = None,
+        code: Code | None = None,
+        detail: Mapping[str, Any] | None = None,
+        event_id: str | None = None,
+    ) -> AuditEvent:
+        """The event of one request of an authenticated principal."""
+        principal = context.principal
+        inputs: dict[str, Any] = {"type": principal.type.value}
+        if principal.tags:
+            inputs["tags"] = dict(principal.tags)
+        return AuditEvent(
+            id=event_id or new_event_id(),
+            occurred_at=context.at,
+            tenant=principal.tenant,
+            principal=principal.name,
+            action=str(action),
+            outcome=_outcome(groups, code),
+            request_id=context.request_id,
+            policy_hash=self._engine.bundle_hash,
+            purpose=purpose,
+            case=case,
+            code=code,
+            groups=tuple(groups),
+            item_count=item_count,
+            inputs=inputs,
+            detail=detail or {},
+        )
+
+    def refusal(
+        self, context: RequestContext, action: Action | str, error: VaultError, item_count: int = 0
+    ) -> AuditEvent:
+        """The event of a request that was refused as a whole."""
+        return self.event(context, action, code=error.code, item_count=item_count)
+
+    def system_event(
+        self,
+        action: str,
+        *,
+        principal: str | None = SYSTEM,
+        tenant: str = NO_TENANT,
+        request_id: str = "",
+        code: Code | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> AuditEvent:
+        """The event of something that no authenticated principal asked for: a key that
+        was made, an operator's command, a failed authentication."""
+        at: datetime = self._clock()
+        return AuditEvent(
+            id=new_event_id(),
+            occurred_at=at,
+            tenant=tenant,
+            principal=principal,
+            action=action,
+            outcome="ok" if code is None else outcome_of(code),
+            request_id=request_id,
+            policy_hash=self._engine.bundle_hash,
+            code=code,
+            detail=detail or {},
+        )
+
+
+def _outcome(groups: Sequence[EventGroup], code: Code | None) -> str:
+    if code is not None:
+        return outcome_of(code)
+    outcomes = {group.outcome for group in groups}
+    if outcomes <= {"ok"}:
+        return "ok"
+    if "ok" in outcomes:
+        return "partial"
+    return "denied" if outcomes == {"denied"} else "failed"

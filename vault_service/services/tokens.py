@@ -1,0 +1,86 @@
+"""Describe and delete single tokens. The value stays where it is, or goes for good."""
+
+from vault_service.domain.access import Action
+from vault_service.domain.catalog import Catalog, DataClass
+from vault_service.domain.errors import Code, VaultError
+from vault_service.domain.events import EventGroup
+from vault_service.domain.metadata import check_text
+from vault_service.domain.ports import TokenStore
+from vault_service.domain.tokens import TokenRecord, well_formed
+from vault_service.services.authorize import Authorizer
+from vault_service.services.context import RequestContext
+from vault_service.services.recording import Recorder, outcome_of
+
+
+class Tokens:
+    """The use cases. One instance serves all requests of a process."""
+
+    def __init__(
+        self, catalog: Catalog, authorizer: Authorizer, store: TokenStore, recorder: Recorder
+    ) -> None:
+        self._catalog = catalog
+        self._authorizer = authorizer
+        self._store = store
+        self._recorder = recorder
+
+    async def describe(self, context: RequestContext, token: str) -> tuple[TokenRecord, DataClass]:
+        """The token's record and class. ``not_found`` for an unknown token and one of
+        another tenant alike, ``access_denied`` where policy says so."""
+        record, data_class, policies = await self._fetch(context, Action.DESCRIBE_TOKEN, token)
+        await self._store.append(
+            self._recorder.event(
+                context,
+                Action.DESCRIBE_TOKEN,
+                [_group("ok", record, policies)],
+                item_count=1,
+            )
+        )
+        return record, data_class
+
+    async def delete(self, context: RequestContext, token: str) -> None:
+        """Delete the token and its value for good. Errors as :meth:`describe`."""
+        record, _, policies = await self._fetch(context, Action.DELETE_TOKEN, token)
+        event = self._recorder.event(
+            context, Action.DELETE_TOKEN, [_group("ok", record, policies)], item_count=1
+        )
+        await self._store.delete(context.principal.tenant, token, event)
+
+    async def _fetch(
+        self, context: RequestContext, action: Action, token: str
+    ) -> tuple[TokenRecord, DataClass, tuple[str, ...]]:
+        if not well_formed(token):
+            check_text(token, "token")
+            record = None
+        else:
+            record = (await self._store.fetch(context.principal.tenant, [token])).get(token)
+        if record is None:
+            error = VaultError(Code.NOT_FOUND, "There is no such token.")
+            group = EventGroup(outcome_of(error.code), code=error.code, count=1)
+        else:
+            data_class = self._catalog.data_class(record.data_class)
+            decision = self._authorizer.decide(
+                context.principal, action, data_class=data_class, tags=record.tags
+            )
+            if decision.allowed:
+                return record, data_class, decision.policies
+            error = VaultError(Code.ACCESS_DENIED, "The policies do not allow this request.")
+            group = _group(outcome_of(error.code), record, decision.policies, error.code)
+        await self._store.append(
+            self._recorder.event(context, action, [group], item_count=1)
+        )
+        raise error
+
+
+def _group(
+    outcome: str, record: TokenRecord, policies: tuple[str, ...], code: Code | None = None
+) -> EventGroup:
+    return EventGroup(
+        outcome=outcome,
+        data_class=record.data_class,
+        tags=record.tags,
+        code=code,
+        policies=policies,
+        tokens=(record.token,),
+        subjects=() if record.subject is None else (record.subject,),
+        count=1,
+    )
