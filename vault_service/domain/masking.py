@@ -60,10 +60,10 @@ def _phone() -> Form:
 
     def mask(value: str) -> str:
         code = next((value[1:end] for end in (2, 3, 4) if value[1:end] in codes), "")
-        if not value.startswith("+") or not code:
+        hidden = len(value) - 1 - len(code)
+        if not value.startswith("+") or not code or hidden < _PHONE_HIDDEN:
             return _HIDDEN
-        shown = value[-3:] if len(value) - 1 - len(code) - 3 >= _PHONE_HIDDEN else ""
-        return f"+{code}*****{shown}"
+        return f"+{code}*****{value[-3:] if hidden - 3 >= _PHONE_HIDDEN else ''}"
 
     return mask
 
