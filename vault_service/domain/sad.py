@@ -63,7 +63,7 @@ _CODE_TEXT: Final = re.compile(
     | (?:(?<![a-z])|(?<=card)) (?: cid | csc ) [^\w:=]{0,3} [:=] [\W_]{0,3} \d{3,4} (?!\d)
     | (?:(?<![a-z])|(?<=card)) pin (?: [\W_]* (?:code|number|no) )?
       (?: [^\w:=]{0,3} [:=] [\W_]{0,3} | \s+ (?: is \s+ )? ) \d{4,12} (?!\d)
-    | (?<![a-z]) pin [\W_]* block [\W_]* (?: is [\W_]+ )? [0-9a-f]{4}
+    | (?<![a-z]) pin [\W_]* block [\W_]* (?: is [\W_]+ )? [0-9a-f]{8}
     """,
     re.IGNORECASE | re.VERBOSE,
 )
