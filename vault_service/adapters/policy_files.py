@@ -64,6 +64,8 @@ def load_bundle(directory: Path, environment: str | None) -> PolicyBundle:
     Raises :class:`ConfigurationError` that names file, key and mend. The Cedar texts
     are read here and parsed by :class:`~vault_service.adapters.cedar.CedarEngine`.
     """
+    if environment is not None and environment not in ENVIRONMENTS:
+        raise ConfigurationError("STRONGROOM_ENV is unknown; use dev, test or prod")
     contents = _read_all(directory)
     catalog = load_catalog(contents[CATALOG])
     principals, vocabulary = load_principals(contents[PRINCIPALS], catalog)

@@ -1,0 +1,133 @@
+"""Policy cases: access requests with the decision that the policies must give.
+
+``policies/cases/*.yml`` is the specification that the policies are tested against,
+by ``strongroom policy test`` and by the test suite.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from vault_service.adapters.policy_files import PolicyBundle
+from vault_service.adapters.strict_yaml import Section, read_yaml, refuse
+from vault_service.domain.access import AccessRequest, Action, Decision
+from vault_service.domain.ports import PolicyEngine
+
+CASES: Final = "cases"
+# A Monday at noon, for cases that do not say when.
+DEFAULT_TIME: Final = datetime(2026, 1, 5, 12, tzinfo=UTC)
+_MOST: Final = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One expectation: ``request`` must be answered with ``expected``."""
+
+    name: str
+    file: str
+    request: AccessRequest
+    expected: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """A case with the decision that the policies gave."""
+
+    case: Case
+    actual: Decision
+
+    @property
+    def passed(self) -> bool:
+        """Whether outcome, deciding policies and errors are those expected."""
+        return self.actual == self.case.expected
+
+
+def load_cases(bundle: PolicyBundle) -> list[Case]:
+    """All cases of the bundle's directory, in file and then line order.
+
+    Raises ``ConfigurationError`` for a file that is not as ``docs/policies.md`` says,
+    an unknown principal, class, purpose or form, and a name given twice.
+    """
+    cases: list[Case] = []
+    names: set[str] = set()
+    for path in sorted((bundle.directory / CASES).glob("*.yml")):
+        file = f"{CASES}/{path.name}"
+        top = read_yaml(_read(path, file), file)
+        for section in top.listed_sections("cases"):
+            case = _case(section, file, bundle)
+            if case.name in names:
+                section.refuse("name", f"{case.name!r} is given twice", "rename one")
+            names.add(case.name)
+            cases.append(case)
+        top.finish()
+    return cases
+
+
+def _read(path: Path, file: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        refuse(file, "", "cannot be read", "make it readable")
+
+
+def _case(section: Section, file: str, bundle: PolicyBundle) -> Case:
+    name = section.text("name")
+    allowed = section.choice("expect", ("allow", "deny")) == "allow"
+    expected = Decision(
+        allowed=allowed,
+        policies=tuple(sorted(section.texts("by"))),
+        errors=tuple(sorted(section.texts("errors"))) if section.has("errors") else (),
+    )
+    request = _request(section.section("ask"), bundle)
+    section.finish()
+    return Case(name, file, request, expected)
+
+
+def _request(ask: Section, bundle: PolicyBundle) -> AccessRequest:
+    catalog = bundle.catalog
+    principal = bundle.principals[ask.choice("principal", bundle.principals)]
+    if ask.has("principal_tags"):
+        extra = ask.texts_by_name("principal_tags")
+        principal = replace(principal, tags={**principal.tags, **extra})
+    data_class = None
+    if ask.has("data_class"):
+        data_class = catalog.data_classes[ask.choice("data_class", catalog.data_classes)]
+    tags = ask.texts_by_name("token_tags") if ask.has("token_tags") else {}
+    request = AccessRequest(
+        principal=principal,
+        action=Action(ask.choice("action", [action.value for action in Action])),
+        data_class=None if data_class is None else data_class.name,
+        class_tags=frozenset() if data_class is None else data_class.tags,
+        token_tags=tuple(sorted(tags.items())),
+        purpose=ask.choice("purpose", catalog.purposes) if ask.has("purpose") else None,
+        form=(
+            ask.choice("form", () if data_class is None else data_class.forms)
+            if ask.has("form")
+            else None
+        ),
+        item_count=ask.integer("item_count", 1, _MOST) if ask.has("item_count") else 1,
+        budget_left=ask.integer("budget_left", 0, _MOST) if ask.has("budget_left") else None,
+        at=_time(ask) if ask.has("at") else DEFAULT_TIME,
+    )
+    ask.finish()
+    return request
+
+
+def _time(ask: Section) -> datetime:
+    try:
+        return datetime.strptime(ask.text("at"), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        ask.refuse("at", "not a time", 'write UTC in quotes: "2026-01-05T12:00:00Z"')
+
+
+def run_cases(engine: PolicyEngine, cases: Iterable[Case]) -> list[CaseResult]:
+    """What the engine answers to each case."""
+    return [CaseResult(case, engine.decide(case.request)) for case in cases]
+
+
+def undecided(policies: Iterable[str], results: Sequence[CaseResult]) -> list[str]:
+    """The policies that decide no case, so that nothing would notice their loss."""
+    exercised = {name for result in results for name in result.actual.policies}
+    return sorted(set(policies) - exercised)
