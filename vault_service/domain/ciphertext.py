@@ -84,7 +84,12 @@ class RecordCipher:
             suffix = length_prefixed(tags_digest(tags))
             if len(self._suffixes) < 256:
                 self._suffixes[tags] = suffix
-        return b"%b%b%b%b" % (self._prefix, len(encoded).to_bytes(4, "big"), encoded, suffix)
+        return b"%b%b%b%b" % (
+            self._prefix,
+            len(encoded).to_bytes(4, "big"),
+            encoded,
+            suffix,
+        )
 
     def encrypt(self, value: str, token: str, tags: Tags, nonce: bytes) -> bytes:
         """The record for ``value``. ``nonce``: 12 fresh random bytes, never reused."""
@@ -96,7 +101,9 @@ class RecordCipher:
             raise IntegrityFailure("The stored record has an unknown version or is cut short.")
         try:
             return self._decrypt(
-                record[1:_HEADER_LENGTH], record[_HEADER_LENGTH:], self._aad(token, tags)
+                record[1:_HEADER_LENGTH],
+                record[_HEADER_LENGTH:],
+                self._aad(token, tags),
             ).decode()
         except (InvalidTag, UnicodeDecodeError):
             raise IntegrityFailure("The stored record does not belong to its row.") from None

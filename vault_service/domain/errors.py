@@ -64,8 +64,11 @@ class FieldError:
 class VaultError(Exception):
     """A failure with a stable code and a constant, value-free explanation.
 
-    ``retry_after`` is in seconds and only set where waiting helps.
+    ``retry_after`` is in seconds and only set where waiting helps. ``event_id`` is set
+    once the failure is in the audit log.
     """
+
+    event_id: str | None = None
 
     def __init__(
         self,
@@ -123,6 +126,7 @@ class DamagedKey(IntegrityFailure):
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
+        self.args = (Code.KEY_UNAVAILABLE.value,)
         self.code = Code.KEY_UNAVAILABLE
         self.retry_after = 30
 

@@ -27,9 +27,7 @@ def check_text(text: str, field: str) -> None:
     if not 0 < len(text) <= MAX_TEXT:
         raise _refused(Code.INVALID_REQUEST, field, "length", "Give 1 to 256 characters.")
     if not text.isprintable():
-        raise _refused(
-            Code.INVALID_REQUEST, field, "printable", "Use printable characters alone."
-        )
+        raise _refused(Code.INVALID_REQUEST, field, "printable", "Use printable characters alone.")
     if looks_like_card_number(text):
         raise _refused(
             Code.SENSITIVE_VALUE_IN_METADATA,

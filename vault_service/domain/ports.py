@@ -181,9 +181,14 @@ class BudgetStore(Protocol):
     """What is left of reveal budgets."""
 
     async def left(
-        self, tenant: str, principal: str, purpose: str, budgets: tuple[Budget, ...], at: datetime
+        self,
+        tenant: str,
+        principal: str,
+        purpose: str,
+        budgets: tuple[Budget, ...],
+        at: datetime,
     ) -> int | None:
-        """What is left in the tightest window now; ``None`` where there is no limit."""
+        """Tokens left in the tightest window now; ``None`` where no budget counts tokens."""
 
 
 class IdempotencyStore(Protocol):

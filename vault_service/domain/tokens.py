@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from vault_service.domain.access import Tags
 from vault_service.domain.catalog import TokenFormat
+from vault_service.domain.errors import Code, VaultError
 from vault_service.domain.validation import luhn_valid
 
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -28,7 +29,9 @@ _FROM_RANDOM: Final = bytes(_BYTES[b & 31] for b in range(256))
 _PLAIN: Final = bytes(b & 31 for b in range(256))
 _DOUBLED: Final = bytes((d := 2 * (b & 31)) // 32 + d % 32 for b in range(256))
 _VALUE_OF: Final = bytes(_BYTES.find(b) if b in _BYTES else 0 for b in range(256))
-_OPAQUE: Final = re.compile(r"tok_([a-z][a-z0-9_]{0,39})_([0-9a-hjkmnp-tv-z]{26})([0-9a-hjkmnp-tv-z])")
+_OPAQUE: Final = re.compile(
+    r"tok_([a-z][a-z0-9_]{0,39})_([0-9a-hjkmnp-tv-z]{26})([0-9a-hjkmnp-tv-z])"
+)
 _TOKEN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{0,127}")
 _DIGITS_TRIES: Final = 64
 
@@ -140,6 +143,14 @@ class StoredBatch:
 
     tokens: list[str]
     known: dict[int, Tags]
+
+
+class TokenTaken(VaultError):
+    """A fresh token is in use already, which formats with few digits make possible;
+    nothing was stored, and another draw will do."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.INTERNAL, "No free token was found; repeat the request.")
 
 
 class TokenRecord(NamedTuple):

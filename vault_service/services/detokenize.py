@@ -99,10 +99,7 @@ class Detokenize:
                 await self._decrypt(tenant, group)
         charge = None
         revealed = [
-            record
-            for group in groups
-            for result, record in group.items
-            if result.error is None
+            record for group in groups for result, record in group.items if result.error is None
         ]
         if budgets and revealed:
             charge = BudgetCharge(

@@ -63,9 +63,7 @@ class Idempotency:
         """
         tenant = context.principal.tenant
         digest_key = await self._keyring.idempotency_key(tenant)
-        claim = IdempotencyClaim(
-            tenant, context.principal.name, key, digest_key.digest(body)
-        )
+        claim = IdempotencyClaim(tenant, context.principal.name, key, digest_key.digest(body))
         kept = await self._store.claim(claim, context.at)
         return claim, None if kept is None else _decode(kept)
 

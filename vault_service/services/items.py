@@ -131,5 +131,3 @@ def check_count(count: int) -> None:
             "A request takes at most 10,000 items; split it.",
             errors=(FieldError("items", "max_length", "Send at most 10,000 items."),),
         )
-
-

@@ -43,29 +43,22 @@ class Lookup:
         that is not deterministic, ``access_denied``.
         """
         data_class = self._catalog.data_class(name)
-        decision = self._authorizer.decide(
-            context.principal, Action.LOOKUP, data_class=data_class
-        )
+        decision = self._authorizer.decide(context.principal, Action.LOOKUP, data_class=data_class)
         if not decision.allowed:
             denial = VaultError(
-                Code.ACCESS_DENIED, "No policy lets this principal look up this data class."
+                Code.ACCESS_DENIED,
+                "No policy lets this principal look up this data class.",
             )
-            await self._store.append(
-                self._recorder.event(
-                    context,
-                    Action.LOOKUP,
-                    [
-                        EventGroup(
-                            outcome_of(denial.code),
-                            name,
-                            code=denial.code,
-                            policies=decision.policies,
-                            count=1,
-                        )
-                    ],
-                    item_count=1,
-                )
+            group = EventGroup(
+                outcome_of(denial.code),
+                name,
+                code=denial.code,
+                policies=decision.policies,
+                count=1,
             )
+            event = self._recorder.event(context, Action.LOOKUP, [group], item_count=1)
+            await self._store.append(event)
+            denial.event_id = event.id
             raise denial
         if not data_class.deterministic:
             detail = "Values of this class have no one token: it is not deterministic."

@@ -16,7 +16,11 @@ class ReadAudit:
     """The use case. One instance serves all requests of a process."""
 
     def __init__(
-        self, authorizer: Authorizer, reader: AuditReader, store: TokenStore, recorder: Recorder
+        self,
+        authorizer: Authorizer,
+        reader: AuditReader,
+        store: TokenStore,
+        recorder: Recorder,
     ) -> None:
         self._authorizer = authorizer
         self._reader = reader
@@ -32,22 +36,25 @@ class ReadAudit:
         if not 0 < query.limit <= MAX_LIMIT:
             detail = "Ask for 1 to 1000 events and page on with the cursor."
             raise VaultError(
-                Code.INVALID_REQUEST, detail, errors=(FieldError("limit", "range", detail),)
+                Code.INVALID_REQUEST,
+                detail,
+                errors=(FieldError("limit", "range", detail),),
             )
         decision = self._authorizer.decide(context.principal, Action.READ_AUDIT)
         code = None if decision.allowed else Code.ACCESS_DENIED
         found: Sequence[tuple[int, bytes]] = []
         if decision.allowed:
             found = await self._reader.events(query)
-        await self._store.append(
-            self._recorder.event(
-                context,
-                Action.READ_AUDIT,
-                code=code,
-                item_count=len(found),
-                detail={"policies": list(decision.policies)},
-            )
+        event = self._recorder.event(
+            context,
+            Action.READ_AUDIT,
+            code=code,
+            item_count=len(found),
+            detail={"policies": list(decision.policies)},
         )
+        await self._store.append(event)
         if not decision.allowed:
-            raise VaultError(Code.ACCESS_DENIED, "No policy lets this principal read the log.")
+            error = VaultError(Code.ACCESS_DENIED, "No policy lets this principal read the log.")
+            error.event_id = event.id
+            raise error
         return found

@@ -14,7 +14,12 @@ SYSTEM = "system"
 NO_TENANT = "-"
 
 _DENIALS = frozenset(
-    {Code.ACCESS_DENIED, Code.BUDGET_EXCEEDED, Code.PURPOSE_REQUIRED, Code.UNAUTHENTICATED}
+    {
+        Code.ACCESS_DENIED,
+        Code.BUDGET_EXCEEDED,
+        Code.PURPOSE_REQUIRED,
+        Code.UNAUTHENTICATED,
+    }
 )
 
 
@@ -67,7 +72,11 @@ class Recorder:
         )
 
     def refusal(
-        self, context: RequestContext, action: Action | str, error: VaultError, item_count: int = 0
+        self,
+        context: RequestContext,
+        action: Action | str,
+        error: VaultError,
+        item_count: int = 0,
     ) -> AuditEvent:
         """The event of a request that was refused as a whole."""
         return self.event(context, action, code=error.code, item_count=item_count)

@@ -15,7 +15,7 @@ from vault_service.domain.ciphertext import NONCE_LENGTH
 from vault_service.domain.errors import Code, VaultError
 from vault_service.domain.events import new_event_id
 from vault_service.domain.ports import Conclusion, IdempotencyClaim, TokenStore
-from vault_service.domain.tokens import StoredBatch, TokenBatch, new_tokens
+from vault_service.domain.tokens import StoredBatch, TokenBatch, TokenTaken, new_tokens
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
 from vault_service.services.idempotency import Idempotency, KeptAnswer
@@ -30,6 +30,7 @@ from vault_service.services.keys import Keyring
 from vault_service.services.recording import Recorder
 from vault_service.services.tokenize_groups import Group, Sorter, event_groups, fail
 
+_DRAWS: Final = 5
 _ROLLED_BACK: Final = ItemError(
     Code.INVALID_REQUEST,
     "Another item of this atomic request failed, so this one was not stored.",
@@ -83,7 +84,10 @@ class Tokenize:
         return tokenized
 
     async def _run(
-        self, context: RequestContext, command: TokenizeCommand, claim: IdempotencyClaim | None
+        self,
+        context: RequestContext,
+        command: TokenizeCommand,
+        claim: IdempotencyClaim | None,
     ) -> Tokenized:
         results, groups = self._sorter(command.items)
         self._decide(context, groups, results)
@@ -94,7 +98,6 @@ class Tokenize:
             stored_groups: list[Group] = []
         else:
             stored_groups = [group for group in groups if group.denied is None]
-        batches = [await self._encrypt(context, group) for group in stored_groups]
         event_id = new_event_id()
 
         def conclude(stored: Sequence[StoredBatch]) -> Conclusion:
@@ -111,10 +114,17 @@ class Tokenize:
                 return Conclusion(event)
             return Conclusion(event, claim, self._idempotency.answer(results, event_id))
 
-        if batches:
-            await self._store.store(context.principal.tenant, batches, conclude)
-        else:
+        if not stored_groups:
             await self._store.append(conclude([]).event)
+            return Tokenized(results, event_id)
+        for attempt in range(_DRAWS):
+            batches = [await self._encrypt(context, group) for group in stored_groups]
+            try:
+                await self._store.store(context.principal.tenant, batches, conclude)
+                break
+            except TokenTaken:
+                if attempt == _DRAWS - 1:
+                    raise
         return Tokenized(results, event_id)
 
     async def _repeat(
@@ -140,7 +150,10 @@ class Tokenize:
         return Tokenized(results, answer.event_id)
 
     def _decide(
-        self, context: RequestContext, groups: Sequence[Group], results: Sequence[TokenizedItem]
+        self,
+        context: RequestContext,
+        groups: Sequence[Group],
+        results: Sequence[TokenizedItem],
     ) -> None:
         for group in groups:
             decision = self._authorizer.decide(

@@ -106,7 +106,11 @@ class Sorter:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._rules = {
-            name: (data_class, normalizer(data_class.validation), masker(data_class.mask))
+            name: (
+                data_class,
+                normalizer(data_class.validation),
+                masker(data_class.mask),
+            )
             for name, data_class in catalog.data_classes.items()
         }
 
@@ -163,13 +167,13 @@ def _check_expires_in(seconds: int) -> None:
     if not 0 < seconds <= MAX_EXPIRES_IN:
         detail = "expires_in is in seconds, from 1 to 100 years."
         raise VaultError(
-            Code.INVALID_REQUEST, detail, errors=(FieldError("expires_in", "range", detail),)
+            Code.INVALID_REQUEST,
+            detail,
+            errors=(FieldError("expires_in", "range", detail),),
         )
 
 
-def event_groups(
-    groups: Sequence[Group], results: Sequence[TokenizedItem]
-) -> list[EventGroup]:
+def event_groups(groups: Sequence[Group], results: Sequence[TokenizedItem]) -> list[EventGroup]:
     """What the audit event says of the items: one entry a group, one a kind of failure."""
     found: list[EventGroup] = []
     told: set[int] = set()

@@ -16,7 +16,11 @@ class Tokens:
     """The use cases. One instance serves all requests of a process."""
 
     def __init__(
-        self, catalog: Catalog, authorizer: Authorizer, store: TokenStore, recorder: Recorder
+        self,
+        catalog: Catalog,
+        authorizer: Authorizer,
+        store: TokenStore,
+        recorder: Recorder,
     ) -> None:
         self._catalog = catalog
         self._authorizer = authorizer
@@ -65,14 +69,17 @@ class Tokens:
                 return record, data_class, decision.policies
             error = VaultError(Code.ACCESS_DENIED, "The policies do not allow this request.")
             group = _group(outcome_of(error.code), record, decision.policies, error.code)
-        await self._store.append(
-            self._recorder.event(context, action, [group], item_count=1)
-        )
+        event = self._recorder.event(context, action, [group], item_count=1)
+        await self._store.append(event)
+        error.event_id = event.id
         raise error
 
 
 def _group(
-    outcome: str, record: TokenRecord, policies: tuple[str, ...], code: Code | None = None
+    outcome: str,
+    record: TokenRecord,
+    policies: tuple[str, ...],
+    code: Code | None = None,
 ) -> EventGroup:
     return EventGroup(
         outcome=outcome,

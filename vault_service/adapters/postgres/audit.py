@@ -8,21 +8,16 @@ every hit is compared with the bytes themselves.
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 import sqlalchemy.exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vault_service.adapters.postgres.binary import ByteaArray, TextArray
 from vault_service.adapters.postgres.failures import audit_failure
 from vault_service.adapters.postgres.schema import audit_events
 from vault_service.domain.events import AuditEvent, canonical_bytes
-
-INSERT_EVENTS: Final = (
-    "INSERT INTO strongroom.audit_events"
-    " (id, occurred_at, tenant, principal, action, outcome, purpose, data_classes, terms, body)"
-    " VALUES (%b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"
-)
 
 
 def token_term(token: str) -> int:
@@ -48,34 +43,19 @@ def terms(event: AuditEvent) -> list[int]:
     return found
 
 
-def event_row(event: AuditEvent) -> tuple[Any, ...]:
-    """The parameters of ``INSERT_EVENTS`` for one event."""
+def event_columns(events: Sequence[AuditEvent]) -> tuple[Any, ...]:
+    """The array parameters of ``statements.INSERT_EVENTS``, after the tenant."""
     return (
-        event.id,
-        event.occurred_at,
-        event.tenant,
-        event.principal,
-        event.action,
-        event.outcome,
-        event.purpose,
-        event.data_classes,
-        terms(event),
-        canonical_bytes(event),
+        TextArray([event.id for event in events]),
+        TextArray([event.occurred_at.isoformat() for event in events]),
+        TextArray([event.principal for event in events]),
+        TextArray([event.action for event in events]),
+        TextArray([event.outcome for event in events]),
+        TextArray([event.purpose for event in events]),
+        TextArray(["{" + ",".join(event.data_classes) + "}" for event in events]),
+        TextArray(["{" + ",".join(map(str, terms(event))) + "}" for event in events]),
+        ByteaArray([canonical_bytes(event) for event in events]),
     )
-
-
-_COLUMNS: Final = (
-    "id",
-    "occurred_at",
-    "tenant",
-    "principal",
-    "action",
-    "outcome",
-    "purpose",
-    "data_classes",
-    "terms",
-    "body",
-)
 
 
 async def append_event(connection: AsyncConnection, event: AuditEvent) -> None:
@@ -85,7 +65,21 @@ async def append_event(connection: AsyncConnection, event: AuditEvent) -> None:
 
 async def append_events(connection: AsyncConnection, events: Sequence[AuditEvent]) -> None:
     """Add several events to the open transaction, in order."""
-    rows = [dict(zip(_COLUMNS, event_row(event), strict=True)) for event in events]
+    rows = [
+        {
+            "id": event.id,
+            "occurred_at": event.occurred_at,
+            "tenant": event.tenant,
+            "principal": event.principal,
+            "action": event.action,
+            "outcome": event.outcome,
+            "purpose": event.purpose,
+            "data_classes": event.data_classes,
+            "terms": terms(event),
+            "body": canonical_bytes(event),
+        }
+        for event in events
+    ]
     try:
         await connection.execute(sa.insert(audit_events), rows)
     except sqlalchemy.exc.SQLAlchemyError as error:

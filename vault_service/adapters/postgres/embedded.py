@@ -20,7 +20,11 @@ from typing import Final, Self
 
 import psycopg
 
-from vault_service.adapters.postgres import embedded_binaries, embedded_process, embedded_roles
+from vault_service.adapters.postgres import (
+    embedded_binaries,
+    embedded_process,
+    embedded_roles,
+)
 from vault_service.adapters.postgres.embedded_account import Account, server_account
 from vault_service.adapters.postgres.embedded_binaries import Binaries
 from vault_service.adapters.postgres.embedded_lock import HomeInUse, take_lock
@@ -175,7 +179,9 @@ class EmbeddedPostgres:
     def create_database(self, name: str) -> dict[str, str]:
         """Make a further database; its URLs by login role, as the three above."""
         embedded_roles.create_database(
-            self._state.url(SUPERUSER, "postgres"), self._state.url(SUPERUSER, name), name
+            self._state.url(SUPERUSER, "postgres"),
+            self._state.url(SUPERUSER, name),
+            name,
         )
         return {role: self._state.url(role, name) for role in (APP, MIGRATOR, SUPERUSER)}
 

@@ -33,7 +33,10 @@ class State:
     def fresh(cls) -> Self:
         """A free port and new random passwords."""
         roles = (SUPERUSER, MIGRATOR, APP)
-        return cls(free_port(), {role: secrets.token_urlsafe(_PASSWORD_BYTES) for role in roles})
+        return cls(
+            free_port(),
+            {role: secrets.token_urlsafe(_PASSWORD_BYTES) for role in roles},
+        )
 
     @classmethod
     def load(cls, path: Path) -> Self | None:

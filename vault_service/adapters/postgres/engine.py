@@ -14,6 +14,7 @@ import psycopg_pool
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from vault_service.adapters.postgres.binary import register
 from vault_service.adapters.postgres.failures import translated
 from vault_service.adapters.postgres.migrate import sync_url
 from vault_service.adapters.postgres.schema import SCHEMA, SERVICE_ROLE, TENANT_SETTING
@@ -34,7 +35,9 @@ _NO_TENANT: Final = "-"
 class Database:
     """One process's access to the database. ``open`` before use, ``close`` at the end."""
 
-    def __init__(self, url: str, *, hot_connections: int = 4, ordinary_connections: int = 4) -> None:
+    def __init__(
+        self, url: str, *, hot_connections: int = 4, ordinary_connections: int = 4
+    ) -> None:
         self._url = sync_url(url)
         self.engine = create_async_engine(
             self._url,
@@ -54,7 +57,6 @@ class Database:
             max_waiting=2048,
             open=False,
             configure=_begin_pooled_session,
-            check=psycopg_pool.AsyncConnectionPool.check_connection,
             kwargs={"autocommit": True, "connect_timeout": 5, "prepare_threshold": 0},
             reconnect_timeout=30,
         )
@@ -93,4 +95,5 @@ def _begin_session(connection: Any, _record: object) -> None:
 
 
 async def _begin_pooled_session(connection: psycopg.AsyncConnection[Any]) -> None:
+    register(connection)
     await connection.execute(_SESSION)

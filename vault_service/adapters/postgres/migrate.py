@@ -77,7 +77,8 @@ def _ensure_roles(connection: sa.Connection) -> None:
         if role not in present:
             connection.execute(sa.text(f"CREATE ROLE {role} NOLOGIN"))
     member = connection.execute(
-        sa.text("SELECT pg_has_role(current_user, :role, 'MEMBER')"), {"role": OWNER_ROLE}
+        sa.text("SELECT pg_has_role(current_user, :role, 'MEMBER')"),
+        {"role": OWNER_ROLE},
     ).scalar_one()
     if not member:
         connection.execute(sa.text(f"GRANT {OWNER_ROLE} TO CURRENT_USER"))

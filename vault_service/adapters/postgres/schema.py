@@ -25,9 +25,7 @@ def _text(name: str, *, primary_key: bool = False, nullable: bool = False) -> sa
 
 
 def _time(name: str, *, primary_key: bool = False, nullable: bool = False) -> sa.Column[object]:
-    return sa.Column(
-        name, TIMESTAMP(timezone=True), primary_key=primary_key, nullable=nullable
-    )
+    return sa.Column(name, TIMESTAMP(timezone=True), primary_key=primary_key, nullable=nullable)
 
 
 data_key_ids = sa.Sequence("data_key_ids", schema=SCHEMA, metadata=metadata)
@@ -70,7 +68,10 @@ tokens = sa.Table(
         postgresql_where=sa.text("blind_index IS NOT NULL"),
     ),
     sa.Index(
-        "tokens_subject", "tenant", "subject", postgresql_where=sa.text("subject IS NOT NULL")
+        "tokens_subject",
+        "tenant",
+        "subject",
+        postgresql_where=sa.text("subject IS NOT NULL"),
     ),
 )
 

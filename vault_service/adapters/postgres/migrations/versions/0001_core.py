@@ -154,7 +154,7 @@ GRANT USAGE ON SEQUENCE strongroom.data_key_ids TO strongroom_service;
 GRANT SELECT, INSERT ON strongroom.data_keys TO strongroom_service;
 GRANT UPDATE (state, uses) ON strongroom.data_keys TO strongroom_service;
 GRANT SELECT, INSERT, DELETE ON strongroom.tokens TO strongroom_service;
-GRANT UPDATE (expires_at) ON strongroom.tokens TO strongroom_service;
+GRANT UPDATE (expires_at, subject) ON strongroom.tokens TO strongroom_service;
 GRANT SELECT, INSERT, DELETE ON strongroom.token_subjects TO strongroom_service;
 GRANT SELECT, INSERT ON strongroom.audit_events TO strongroom_service;
 GRANT SELECT, INSERT, DELETE ON strongroom.idempotency TO strongroom_service;

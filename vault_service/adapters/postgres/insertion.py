@@ -1,0 +1,129 @@
+"""Find or insert: one token a value, however many ask at once.
+
+The unique index over blind indexes decides who was first. New values are the rule for
+bulk loads, and a plain insert is a third cheaper than one that may meet a conflict; so
+a large batch of a class that had no repeats lately is first tried plainly, and run
+again the careful way where a value turns out to be there.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import psycopg
+
+from vault_service.adapters.postgres import statements
+from vault_service.adapters.postgres.binary import ByteaArray, TextArray
+from vault_service.adapters.postgres.rows import (
+    Row,
+    Winner,
+    batch_columns,
+    full_columns,
+    merged,
+    parse_tags,
+)
+from vault_service.domain.errors import Code, VaultError
+from vault_service.domain.tokens import TokenBatch
+
+Connection = psycopg.AsyncConnection[Any]
+
+PLAIN_MINIMUM: Final = 256
+_TRIES: Final = 4
+
+
+def simple(batch: TokenBatch) -> bool:
+    """Whether ``INSERT_BATCH`` can hold the batch: no subjects, no expiry."""
+    return batch.subjects is None and batch.expires_at is None
+
+
+async def insert_plainly(connection: Connection, tenant: str, batch: TokenBatch) -> None:
+    """Insert rows that are taken to be new; ``UniqueViolation`` where one is not."""
+    await connection.execute(statements.INSERT_BATCH, batch_columns(tenant, batch), prepare=True)
+
+
+async def find_or_insert(
+    connection: Connection, tenant: str, batches: Sequence[TokenBatch]
+) -> dict[bytes, Winner]:
+    """Insert every row whose value is not there yet; the rows that were, by blind index.
+
+    Re-reads after a conflict, for the winner may be of another transaction.
+    """
+    rows = merged(batches)
+    winners: dict[bytes, Winner] = {}
+    if len(rows) >= PLAIN_MINIMUM:
+        winners = await _winners(connection, tenant, rows)
+        rows = [row for row in rows if row.blind_index not in winners]
+    for _ in range(_TRIES):
+        if not rows:
+            break
+        cursor = await connection.execute(
+            statements.INSERT_FULL + statements.ON_CONFLICT,
+            full_columns(tenant, rows),
+            prepare=True,
+            binary=True,
+        )
+        inserted = {row[0] for row in await cursor.fetchall()}
+        rows = [row for row in rows if row.token not in inserted]
+        if rows:
+            winners |= await _winners(connection, tenant, rows)
+            rows = [row for row in rows if row.blind_index not in winners]
+    if rows:
+        raise VaultError(
+            Code.DATABASE_UNAVAILABLE,
+            "Values are being stored and deleted at once; repeat.",
+        )
+    await _complete(connection, tenant, batches, winners)
+    return winners
+
+
+async def _winners(connection: Connection, tenant: str, rows: Sequence[Row]) -> dict[bytes, Winner]:
+    cursor = await connection.execute(
+        statements.SELECT_BY_INDEX,
+        (
+            tenant,
+            ByteaArray([row.blind_index for row in rows if row.blind_index is not None]),
+        ),
+        prepare=True,
+        binary=True,
+    )
+    return {
+        row[0]: Winner(row[1], parse_tags(row[2]), row[3], row[4])
+        for row in await cursor.fetchall()
+    }
+
+
+async def _complete(
+    connection: Connection,
+    tenant: str,
+    batches: Sequence[TokenBatch],
+    winners: dict[bytes, Winner],
+) -> None:
+    """Bring what a repeat adds to known rows: subjects, and a later expiry."""
+    adopted: list[tuple[str, str]] = []
+    linked: list[tuple[str, str]] = []
+    extended: list[tuple[str, str]] = []
+    for batch in batches:
+        holders: list[str] = list(batch.tokens)
+        for position, index in enumerate(batch.blind_indexes or ()):
+            winner = winners.get(index)
+            if winner is None or winner.token == holders[position]:
+                continue
+            row = Row(batch, position)
+            holders[position] = winner.token
+            if row.subject is not None and row.subject != winner.subject:
+                pairs = adopted if winner.subject is None else linked
+                pairs.append((winner.token, row.subject))
+            if winner.expires_at is not None:
+                later = row.expires_at
+                if later is None or later > winner.expires_at:
+                    extended.append((winner.token, "" if later is None else later.isoformat()))
+        linked.extend((holders[position], subject) for position, subject in batch.links)
+    for statement, pairs in (
+        (statements.ADOPT_SUBJECTS, adopted),
+        (statements.LINK_SUBJECTS, adopted + linked),
+        (statements.EXTEND_EXPIRY, extended),
+    ):
+        if pairs:
+            tokens, values = zip(*pairs, strict=True)
+            await connection.execute(
+                statement, (TextArray(tokens), TextArray(values), tenant), prepare=True
+            )
