@@ -74,7 +74,7 @@ class KeyCache(Generic[K, V]):
         failure = self._failures.get(key)
         if failure is not None:
             if self._monotonic() < failure[0]:
-                raise failure[1].with_traceback(None)
+                raise _bare(failure[1])
             del self._failures[key]
         task = self._loads.get(key)
         if task is None:
@@ -91,7 +91,7 @@ class KeyCache(Generic[K, V]):
             value, life = await loader()
         except VaultError as error:
             self._failures = {k: f for k, f in self._failures.items() if f[0] > start}
-            self._failures[key] = (self._monotonic() + self._fail_fast, error)
+            self._failures[key] = (self._monotonic() + self._fail_fast, _bare(error))
             raise
         else:
             if generation == self._generation:
@@ -137,6 +137,14 @@ class KeyCache(Generic[K, V]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _bare(error: VaultError) -> VaultError:
+    """The same failure without its traceback, whose frames may hold a secret."""
+    copy = error.__class__.__new__(error.__class__)
+    copy.__dict__.update(error.__dict__)
+    copy.args = error.args
+    return copy
 
 
 def _retrieve(task: "asyncio.Task[object]") -> None:

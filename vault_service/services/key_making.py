@@ -6,15 +6,15 @@ that was moved or swapped does not unwrap (PCI-DSS 3.6.1, 3.7.1).
 """
 
 import hmac
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from vault_service.domain.catalog import Domain
 from vault_service.domain.ciphertext import MAX_KEY_AGE_DAYS, MAX_KEY_USES
 from vault_service.domain.errors import IntegrityFailure, KeyUnavailable
-from vault_service.domain.events import AuditEvent
+from vault_service.domain.events import AuditEvent, EventGroup
 from vault_service.domain.ports import (
     Clock,
     KeyPurpose,
@@ -24,17 +24,26 @@ from vault_service.domain.ports import (
     StoredKey,
 )
 from vault_service.domain.tokens import Randomness
+from vault_service.services.recording import SYSTEM
 
 NO_CLASS: Final = "*"
 """The data class of keys that belong to a whole tenant."""
-SYSTEM: Final = "system"
-"""Who makes and rotates keys when no principal asked for it."""
 _SECRET_LENGTH: Final = 32
 _PROBE_TENANT: Final = "-"
 
-RecordKeyEvent = Callable[[str, str, str, str | None, Mapping[str, Any]], AuditEvent]
-"""Makes the audit event of a key from tenant, principal, action (``create_key`` or
-``rotate_key``), data class (``None`` for keys of a whole tenant) and detail."""
+
+class RecordKeyEvent(Protocol):
+    """Makes the audit event of a new key; ``Recorder.system_event`` is one."""
+
+    def __call__(
+        self,
+        action: str,
+        *,
+        principal: str | None,
+        tenant: str,
+        detail: Mapping[str, Any],
+    ) -> AuditEvent:
+        """The event of ``action`` (``create_key`` or ``rotate_key``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +132,19 @@ class KeyMaker:
         wrapped = await self._wrap(wrapper, secret, self._context(slot, key_id))
         purpose = slot.purpose.value
         event = self._record(
-            slot.tenant,
-            principal,
             "create_key" if epoch == 1 else "rotate_key",
-            None if slot.data_class == NO_CLASS else slot.data_class,
-            {"key_id": key_id, "key_purpose": purpose, "epoch": epoch, "reason": reason},
+            principal=principal,
+            tenant=slot.tenant,
+            detail={
+                "key_id": key_id,
+                "key_purpose": purpose,
+                "epoch": epoch,
+                "reason": reason,
+            },
         )
+        if slot.data_class != NO_CLASS:
+            group = EventGroup(outcome="ok", data_class=slot.data_class, count=1)
+            event = replace(event, groups=(group,), item_count=1)
         key = StoredKey(
             id=key_id,
             tenant=slot.tenant,
@@ -159,7 +175,8 @@ class KeyMaker:
             return self._wrappers[domain]
         except KeyError:
             raise KeyUnavailable(
-                "No wrapping key is configured for this sensitivity domain.", retry_after=30
+                "No wrapping key is configured for this sensitivity domain.",
+                retry_after=30,
             ) from None
 
     def _context(self, slot: KeySlot, key_id: int) -> dict[str, str]:

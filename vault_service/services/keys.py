@@ -17,7 +17,12 @@ from typing import Any, Final
 
 from vault_service.domain.catalog import DataClass, Domain
 from vault_service.domain.ciphertext import MAX_KEY_USES, DataKey, RecordCipher
-from vault_service.domain.errors import Code, IntegrityFailure, KeyUnavailable, VaultError
+from vault_service.domain.errors import (
+    Code,
+    IntegrityFailure,
+    KeyUnavailable,
+    VaultError,
+)
 from vault_service.domain.ports import (
     Clock,
     KeyPurpose,
@@ -28,15 +33,20 @@ from vault_service.domain.ports import (
 )
 from vault_service.domain.tokens import Randomness
 from vault_service.services.key_cache import MAX_TTL, KeyCache, Monotonic
-from vault_service.services.key_digests import IndexKey, RequestKey, index_key, request_key
+from vault_service.services.key_digests import (
+    IndexKey,
+    RequestKey,
+    index_key,
+    request_key,
+)
 from vault_service.services.key_making import (
     NO_CLASS,
-    SYSTEM,
     KeyMaker,
     KeySlot,
     RecordKeyEvent,
 )
 from vault_service.services.key_uses import Lease, UseCounter
+from vault_service.services.recording import SYSTEM
 
 REFRESH: Final = 1.0
 """Seconds for which the newest key of a class is taken to be still the newest."""

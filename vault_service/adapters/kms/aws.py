@@ -170,7 +170,9 @@ class AwsKmsWrapper:
 
     def _keyring_maker(self, client: "_WatchedClient") -> envelope.MakeKeyring:
         def make(providers: Any) -> Any:
-            from aws_cryptographic_material_providers.mpl.models import CreateAwsKmsKeyringInput
+            from aws_cryptographic_material_providers.mpl.models import (
+                CreateAwsKmsKeyringInput,
+            )
 
             return providers.create_aws_kms_keyring(
                 CreateAwsKmsKeyringInput(kms_key_id=self._arn, kms_client=client)
@@ -196,20 +198,27 @@ class _WatchedClient:
         self.failure: VaultError | None = None
 
     def generate_data_key(self, **request: Any) -> Any:
-        return self._watched(self._client.generate_data_key, request)
+        return self._watched(self._client.generate_data_key, request, "CiphertextBlob")
 
     def encrypt(self, **request: Any) -> Any:
-        return self._watched(self._client.encrypt, request)
+        return self._watched(self._client.encrypt, request, "CiphertextBlob")
 
     def decrypt(self, **request: Any) -> Any:
-        return self._watched(self._client.decrypt, request)
+        return self._watched(self._client.decrypt, request, "Plaintext")
 
-    def _watched(self, operation: Callable[..., Any], request: dict[str, Any]) -> Any:
+    def _watched(
+        self, operation: Callable[..., Any], request: dict[str, Any], expected: str
+    ) -> Any:
         try:
-            return operation(**request)
+            answer = operation(**request)
         except Exception as error:
             self.failure = _translated(error)
             raise
+        if expected not in answer:
+            # A proxy's error page, say: botocore reads it as an answer without fields.
+            self.failure = _unavailable(_FAILED)
+            raise self.failure
+        return answer
 
 
 def _translated(error: Exception) -> VaultError:

@@ -89,7 +89,9 @@ def unseal(make_keyring: MakeKeyring, message: bytes, context: Mapping[str, str]
 
 
 def _materials_manager(make_keyring: MakeKeyring) -> Any:
-    from aws_cryptographic_material_providers.mpl import AwsCryptographicMaterialProviders
+    from aws_cryptographic_material_providers.mpl import (
+        AwsCryptographicMaterialProviders,
+    )
     from aws_cryptographic_material_providers.mpl.config import MaterialProvidersConfig
     from aws_cryptographic_material_providers.mpl.models import (
         CreateDefaultCryptographicMaterialsManagerInput,

@@ -105,13 +105,15 @@ def _load(path: Path) -> bytes:
             f"The root key file {path} cannot be opened; it must be a plain file that only"
             " its owner can read."
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
             raise ConfigurationError(
                 f"The root key file {path} is open to other users; run: chmod 600 {path}"
             )
-        key = file.read(_LENGTH + 1)
+        key = os.read(descriptor, _LENGTH + 1)
+    finally:
+        os.close(descriptor)
     if len(key) != _LENGTH:
         raise ConfigurationError(
             f"The root key file {path} does not hold 32 bytes; restore it from a backup,"

@@ -1,0 +1,265 @@
+"""An AWS KMS that fails on demand, and is otherwise as strict as the real one.
+
+    with KmsFaultProxy() as kms:
+        arn = kms.create_key()
+        ...                      # point boto3 at kms.endpoint_url
+        kms.mode = Mode.HANG     # from now on, until changed
+        kms.disable(arn)         # state of one key, obeyed in every mode
+
+It is an HTTP server in front of moto. moto lets disabled keys and keys that await
+deletion work, and AWS does not: the proxy looks up the key's state first and answers as
+AWS would. Subprocesses are pointed at it with ``environment()``. Each connection
+carries one request, so a change of ``mode`` holds for the very next one.
+"""
+
+import base64
+import json
+import os
+import threading
+from collections import Counter
+from enum import StrEnum
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+_CRYPTOGRAPHIC = frozenset({"Encrypt", "Decrypt", "GenerateDataKey", "Sign"})
+_REGION = "eu-west-1"
+
+
+class Mode(StrEnum):
+    """How the service behaves. Faults concern cryptographic operations alone."""
+
+    OK = "ok"
+    REFUSE = "refuse"  # nothing listens on the port
+    HANG = "hang"  # accepts, reads, never answers
+    DROP = "drop"  # closes the connection without an answer
+    THROTTLE = "throttle"
+    ACCESS_DENIED = "access_denied"
+    DISABLED = "disabled"
+    PENDING_DELETION = "pending_deletion"
+    SERVER_ERROR = "server_error"  # HTTP 500, KMSInternalException
+    GARBAGE = "garbage"  # HTTP 200 with a body that is not JSON
+    WRONG_PLAINTEXT = "wrong_plaintext"  # another 32 bytes than were wrapped
+    SHORT_PLAINTEXT = "short_plaintext"  # 16 of the 32 bytes
+    WRONG_KEY = "wrong_key"  # right plaintext, said to be from another key
+    TRUNCATED_BLOB = "truncated_blob"  # ciphertext cut short on its way in and out
+
+
+_REFUSALS = {
+    Mode.THROTTLE: (400, "ThrottlingException"),
+    Mode.ACCESS_DENIED: (400, "AccessDeniedException"),
+    Mode.DISABLED: (400, "DisabledException"),
+    Mode.PENDING_DELETION: (400, "KMSInvalidStateException"),
+    Mode.SERVER_ERROR: (500, "KMSInternalException"),
+}
+
+
+class KmsFaultProxy:
+    """The service; a context manager. ``calls`` counts operations by name, and
+    ``plaintexts`` holds every plaintext key it gave out, in base64, for canary tests."""
+
+    def __init__(self) -> None:
+        from moto.server import ThreadedMotoServer
+
+        self.calls: Counter[str] = Counter()
+        self.plaintexts: list[str] = []
+        self._mode = Mode.OK
+        self._changed = threading.Event()
+        self._moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self._server: ThreadingHTTPServer | None = None
+        self._port = 0
+
+    def __enter__(self) -> Self:
+        self._moto.start()
+        self._listen()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._changed.set()
+        self._close()
+        self._moto.stop()
+
+    @property
+    def endpoint_url(self) -> str:
+        """What boto3 calls ``endpoint_url``; stays the same through every mode."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables that point boto3 in another process here."""
+        return {
+            "AWS_ENDPOINT_URL_KMS": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    @property
+    def mode(self) -> Mode:
+        """How the service behaves now; setting it frees whatever hangs."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
+        self._changed.set()
+        self._changed = threading.Event()
+        if mode is Mode.REFUSE:
+            self._close()
+        elif self._server is None:
+            self._listen()
+
+    def create_key(self) -> str:
+        """A new symmetric key; its ARN."""
+        return str(self._admin("CreateKey", {})["KeyMetadata"]["Arn"])
+
+    def disable(self, arn: str) -> None:
+        """Disable a key, as an administrator would."""
+        self._admin("DisableKey", {"KeyId": _id(arn)})
+
+    def enable(self, arn: str) -> None:
+        """Enable a key again."""
+        self._admin("EnableKey", {"KeyId": _id(arn)})
+
+    def schedule_deletion(self, arn: str) -> None:
+        """Let a key await its deletion."""
+        self._admin("ScheduleKeyDeletion", {"KeyId": _id(arn), "PendingWindowInDays": 7})
+
+    def forward(self, operation: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """What moto says to this operation: HTTP status and answer."""
+        host, port = self._moto.get_host_and_port()
+        connection = HTTPConnection(host, port, timeout=10)
+        try:
+            headers = {
+                "Content-Type": "application/x-amz-json-1.1",
+                "X-Amz-Target": f"TrentService.{operation}",
+                "Authorization": (
+                    f"AWS4-HMAC-SHA256 Credential=testing/20260101/{_REGION}/kms/aws4_request,"
+                    " SignedHeaders=host, Signature=0"
+                ),
+            }
+            connection.request("POST", "/", json.dumps(body), headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read() or b"{}")
+        finally:
+            connection.close()
+
+    def answer(self, operation: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+        """The answer in the present mode; ``None``: close without one."""
+        self.calls[operation] += 1
+        mode = self._mode
+        if operation not in _CRYPTOGRAPHIC:
+            return self.forward(operation, body)
+        if mode is Mode.HANG:
+            self._changed.wait()
+            return None
+        if mode in (Mode.REFUSE, Mode.DROP):
+            return None
+        if mode in _REFUSALS:
+            return _refusal(*_REFUSALS[mode])
+        state = self._state(operation, body)
+        if state == "Disabled":
+            return _refusal(400, "DisabledException")
+        if state == "PendingDeletion":
+            return _refusal(400, "KMSInvalidStateException")
+        if mode is Mode.TRUNCATED_BLOB and "CiphertextBlob" in body:
+            body = {**body, "CiphertextBlob": _cut(body["CiphertextBlob"])}
+        status, answer = self.forward(operation, body)
+        answer = _distorted(mode, answer)
+        if "Plaintext" in answer:
+            self.plaintexts.append(answer["Plaintext"])
+        return status, answer
+
+    @property
+    def garbage(self) -> bool:
+        """Whether answers are to be garbled."""
+        return self._mode is Mode.GARBAGE
+
+    def _state(self, operation: str, body: dict[str, Any]) -> str | None:
+        if "KeyId" not in body:
+            return None
+        status, described = self.forward("DescribeKey", {"KeyId": body["KeyId"]})
+        return described["KeyMetadata"]["KeyState"] if status == 200 else None
+
+    def _admin(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        status, answer = self.forward(operation, body)
+        if status != 200:
+            raise RuntimeError(f"moto refused {operation}")
+        return answer
+
+    def _listen(self) -> None:
+        handler = type("Handler", (_Handler,), {"proxy": self})
+        self._server = _Server(("127.0.0.1", self._port), handler)
+        self._port = self._server.server_address[1]
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
+
+    def _close(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+
+class _Handler(BaseHTTPRequestHandler):
+    proxy: KmsFaultProxy
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        operation = self.headers["X-Amz-Target"].rpartition(".")[2]
+        answer = self.proxy.answer(operation, body)
+        if answer is None:
+            return
+        status, content = answer
+        raw = b"<html>not json" if self.proxy.garbage else json.dumps(content).encode()
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/x-amz-json-1.1")
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the client had stopped waiting
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: requests hold plaintext keys."""
+
+
+def _id(arn: str) -> str:
+    # moto fails on ARNs in some operations.
+    return arn.rpartition("/")[2]
+
+
+def _refusal(status: int, code: str) -> tuple[int, dict[str, Any]]:
+    return status, {"__type": code, "message": "made up by the fault proxy"}
+
+
+def _cut(blob: str) -> str:
+    return base64.b64encode(base64.b64decode(blob)[:-7]).decode()
+
+
+def _distorted(mode: Mode, answer: dict[str, Any]) -> dict[str, Any]:
+    match mode:
+        case Mode.WRONG_PLAINTEXT if "Plaintext" in answer:
+            return {**answer, "Plaintext": base64.b64encode(os.urandom(32)).decode()}
+        case Mode.SHORT_PLAINTEXT if "Plaintext" in answer:
+            short = base64.b64decode(answer["Plaintext"])[:16]
+            return {**answer, "Plaintext": base64.b64encode(short).decode()}
+        case Mode.WRONG_KEY if "KeyId" in answer:
+            last = "1" if answer["KeyId"].endswith("0") else "0"
+            return {**answer, "KeyId": answer["KeyId"][:-1] + last}
+        case Mode.TRUNCATED_BLOB if "CiphertextBlob" in answer:
+            return {**answer, "CiphertextBlob": _cut(answer["CiphertextBlob"])}
+    return answer
