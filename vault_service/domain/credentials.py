@@ -110,20 +110,21 @@ class CredentialStore(Protocol):
 
     async def rotate(
         self,
+        tenant: str,
         record: ApiKeyRecord,
         old_keys_end: datetime,
         event: Callable[[Sequence[str]], AuditEvent],
     ) -> Sequence[str]:
         """Store a new key and let no older active key of the same principal live
-        beyond ``old_keys_end``; the ids of those whose life this shortened, which
-        ``event`` is told too."""
+        beyond ``old_keys_end``; the ids of those whose life this shortened, sorted.
+        ``event``, of ``tenant``, is made from them too."""
 
     async def revoke(self, key_id: str, at: datetime, event: AuditEvent) -> bool:
         """Revoke a key; ``False``, and nothing recorded, where there is none that is
         not revoked already."""
 
     async def touch(self, used: Mapping[str, datetime]) -> None:
-        """Record when keys were last used, all in one statement; never backwards."""
+        """Record when keys were last used, all in one transaction; never backwards."""
 
 
 @dataclass(frozen=True, slots=True)
