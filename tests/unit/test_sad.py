@@ -50,18 +50,76 @@ NOT_TRACKS = [
     "2^10^3",
 ]
 
-SAD_NAMES = (
-    "cvv CVV2 cvc cvc2 cav2 CID csc icvv cvn pin pins PIN_BLOCK pinBlock pin-block track Track_1 "
-    "track2 track2Data full_track magstripe magnetic-stripe-data serviceCode card_security_code "
-    "securityCode verification-value card-cvv Card.CVC2 cardCvc billing.cvc billingCvc c.v.v "
-    "cvv_encrypted customer_cvv2 payment[cvv] ｃｖｖ SAD card_pin track_2_equivalent_data"
-).split()
+SAD_NAMES = [
+    "cvv",
+    "CVV2",
+    "cvc",
+    "cvc2",
+    "cav2",
+    "CID",
+    "csc",
+    "icvv",
+    "cvn",
+    "pin",
+    "pins",
+    "PIN_BLOCK",
+    "pinBlock",
+    "pin-block",
+    "track",
+    "Track_1",
+    "track2",
+    "track2Data",
+    "full_track",
+    "magstripe",
+    "magnetic-stripe-data",
+    "serviceCode",
+    "card_security_code",
+    "securityCode",
+    "verification-value",
+    "card-cvv",
+    "Card.CVC2",
+    "cardCvc",
+    "billing.cvc",
+    "billingCvc",
+    "c.v.v",
+    "cvv_encrypted",
+    "customer_cvv2",
+    "payment[cvv]",
+    "ｃｖｖ",
+    "SAD",
+    "card_pin",
+    "track_2_equivalent_data",
+]
 
-OTHER_NAMES = (
-    "pan pan_unverified person_name email phone iban us_ssn date_of_birth postal_address ip_address "
-    "national_id free_text region recvcount recv_date recv_value shipping tracking_number track_id "
-    "customer_id spin acid caching team pinned cvs code"
-).split()
+OTHER_NAMES = [
+    "pan",
+    "pan_unverified",
+    "person_name",
+    "email",
+    "phone",
+    "iban",
+    "us_ssn",
+    "date_of_birth",
+    "postal_address",
+    "ip_address",
+    "national_id",
+    "free_text",
+    "region",
+    "recvcount",
+    "recv_date",
+    "recv_value",
+    "shipping",
+    "tracking_number",
+    "track_id",
+    "customer_id",
+    "spin",
+    "acid",
+    "caching",
+    "team",
+    "pinned",
+    "cvs",
+    "code",
+]
 
 CARRIERS = [
     "cvv=123",
@@ -137,7 +195,7 @@ def test_any_track_2_is_recognized(payload: str, year: int, month: int, rest: st
     assert looks_like_track_data(f"{card}D{expiry}101{rest}")
 
 
-@given(_PAYLOAD, st.text(alphabet=st.characters(categories=("L",)), min_size=2, max_size=26))
+@given(_PAYLOAD, st.text(alphabet=st.characters(categories=["L"]), min_size=2, max_size=26))
 def test_any_track_1_is_recognized(payload: str, holder: str) -> None:
     assert looks_like_track_data(f"%B{payload}0^{holder}^2512101?")
 
