@@ -24,8 +24,18 @@ NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 PCI = frozenset({"pan", "pan_unverified"})
 PII = frozenset(
-    "person_name email phone iban us_ssn date_of_birth postal_address ip_address national_id "
-    "free_text".split()
+    {
+        "person_name",
+        "email",
+        "phone",
+        "iban",
+        "us_ssn",
+        "date_of_birth",
+        "postal_address",
+        "ip_address",
+        "national_id",
+        "free_text",
+    }
 )
 ALL = PCI | PII
 MASKED = frozenset({"masked"})
