@@ -14,9 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
+from tests.soak import times
 from vault_service.adapters.postgres.embedded import EmbeddedPostgres
 from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERUSER
+
+# No deadline: what a machine that is busy does slowly is not wrong.
+settings.register_profile("strongroom", max_examples=times(100, 5000), deadline=None)
+settings.load_profile("strongroom")
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _numbers = itertools.count(1)

