@@ -186,8 +186,10 @@ def _one_run(text: str, digits: str, start: int, end: int) -> CardMatch | None:
         return None
     if not luhn_valid(digits):
         # A 16-digit integer that became a float is hardly anything but a card number,
-        # and a long way through spreadsheets often costs it its last digit.
-        if certain and _FLOAT_ZERO.match(text, end) and not _is_fraction(text, start):
+        # and a long way through spreadsheets often costs it its last digit. Tokens in
+        # the form of digits begin with 9.
+        whole = certain and digits[0] != "9" and not _is_fraction(text, start)
+        if whole and _FLOAT_ZERO.match(text, end) is not None:
             return CardMatch(start, end, False)
         return None
     if _is_fraction(text, start) or _inside_identifier(text, start, end):
