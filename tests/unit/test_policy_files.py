@@ -94,6 +94,7 @@ def test_digit_tokens_are_for_digit_classes() -> None:
         (b"- a\n", "not a mapping"),
         (b"\xff\xfe", "not UTF-8"),
         (b"a: [", "line 1: expected"),
+        (b"purposes: {a: 2026-99-99}\n", "not valid YAML"),
         (b"a: !!python/object/apply:os.system [ls]\n", "catalog.yml"),
         (b"no: 1\n", "line 1: a key is not text"),
         (b"purposes: {Big: x}\ndata_classes: {}\n", "purposes.Big: a wrong name"),

@@ -52,12 +52,11 @@ def read_text(content: bytes, file: str) -> str:
 def read_yaml(content: bytes, file: str) -> "Section":
     """The top mapping of a YAML file. ``file`` is how messages call it."""
     try:
-        # A subclass of SafeLoader: builds nothing but plain data.
-        document = yaml.load(read_text(content, file), Loader=_StrictLoader)  # nosec B506
+        document = _StrictLoader(read_text(content, file)).get_single_data()
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}" if error.problem_mark else ""
         refuse(file, line, error.problem or "not valid YAML", "mend the YAML")
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         refuse(file, "", "not valid YAML", "mend the YAML")
     if not isinstance(document, dict):
         refuse(file, "", "not a mapping of keys to values", "start from docs/policies.md")

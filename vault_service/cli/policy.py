@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -43,8 +44,9 @@ def _load(directory: Path) -> "PolicyBundle":
 
 
 def _require_cedar() -> None:
+    # The base install has this command but not the engine.
     try:
-        import cedarpy  # noqa: F401
+        import_module("vault_service.adapters.cedar")
     except ImportError:
         _stop("Cedar is not installed; run: pip install 'strongroom[server]'")
 
@@ -103,8 +105,8 @@ def check(
     raise typer.Exit(1 if findings else 0)
 
 
-@app.command()
-def test(directory: Directory = _DEFAULT, as_json: AsJson = False) -> None:
+@app.command("test")
+def run_cases_of(directory: Directory = _DEFAULT, as_json: AsJson = False) -> None:
     """Ask the policies every case in DIRECTORY/cases and compare the answers.
 
     Exit 0: all as expected. 1: some differ, or there is no case. 2: files unusable.
