@@ -23,6 +23,7 @@ _PHONE_HIDDEN: Final = 4
 _SHORTEST_IBAN: Final = 15
 _SHORTEST_ID: Final = 6
 _SSN: Final = re.compile(r"[0-9]{9}")
+_IPV4: Final = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -86,9 +87,9 @@ def _date(value: str) -> str:
 def _ip(value: str) -> str:
     """The first number of the address: ``203.*.*.*``, ``2001:*``."""
     if ":" in value:
-        return f"{value.partition(':')[0] or '*'}:*"
-    first, dot, _ = value.partition(".")
-    return f"{first}.*.*.*" if dot else _HIDDEN
+        first, _, rest = value.partition(":")
+        return f"{first}:*" if first and rest.strip(":") else "*:*"
+    return f"{value.partition('.')[0]}.*.*.*" if _IPV4.fullmatch(value) else _HIDDEN
 
 
 def _id(value: str) -> str:

@@ -11,10 +11,8 @@ refused by what it is called, track data by its shape (ISO/IEC 7813).
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
 from typing import Final
 
-from vault_service.domain.errors import SensitiveAuthenticationData
 from vault_service.domain.luhn import luhn_valid
 
 # PCI-DSS 3.3.1.1: track 1 (PAN ^ name ^ expiry or ^) and track 2 (PAN = expiry, service
@@ -32,12 +30,39 @@ _TRACK_HEX: Final = re.compile(
 # track data nothing has a use for it.
 _NAMES: Final = frozenset(
     {
-        *("cvv", "cvv2", "cvv3", "icvv", "dcvv", "cvc", "cvc2", "cvc3", "cvn", "cvn2", "cvd"),
-        *("cvd2", "cav", "cav2", "cid", "csc", "cvccode", "cvcnumber", "cvcvalue", "amexcid"),
+        *(
+            "cvv",
+            "cvv2",
+            "cvv3",
+            "icvv",
+            "dcvv",
+            "cvc",
+            "cvc2",
+            "cvc3",
+            "cvn",
+            "cvn2",
+            "cvd",
+        ),
+        *(
+            "cvd2",
+            "cav",
+            "cav2",
+            "cid",
+            "csc",
+            "cvccode",
+            "cvcnumber",
+            "cvcvalue",
+            "amexcid",
+        ),
         *("pin", "pins", "pincode", "pinnumber", "pinvalue", "pindata", "encryptedpin"),
         *("track", "tracks", "track1", "track2", "track3", "magstrip", "stripedata"),
         *("swipe", "swipedata", "carddump", "servicecode", "cardservicecode"),
-        *("securitycode", "verificationcode", "verificationvalue", "verificationnumber"),
+        *(
+            "securitycode",
+            "verificationcode",
+            "verificationvalue",
+            "verificationnumber",
+        ),
         *("sad", "sensitiveauthenticationdata"),
     }
 )
@@ -110,25 +135,3 @@ def sensitive_in_metadata(text: str) -> bool:
     return (
         _HINT.search(text) is not None and _CODE_TEXT.search(text) is not None
     ) or looks_like_track_data(text)
-
-
-def refuse_sad_in_metadata(tags: Mapping[str, str], texts: Iterable[str] = ()) -> None:
-    """Raise :class:`SensitiveAuthenticationData` where a tag or one of ``texts`` (the
-    reference, subject or case) carries SAD. PCI-DSS 3.3.1.
-
-    Nothing of the input is in the error.
-    """
-    for name, value in tags.items():
-        if is_sad_class_name(name):
-            raise SensitiveAuthenticationData(
-                "tag_name", "A tag is named after sensitive authentication data."
-            )
-        if sensitive_in_metadata(name) or sensitive_in_metadata(value):
-            raise SensitiveAuthenticationData(
-                "tag_value", "A tag carries sensitive authentication data."
-            )
-    for text in texts:
-        if sensitive_in_metadata(text):
-            raise SensitiveAuthenticationData(
-                "metadata", "Metadata carries sensitive authentication data."
-            )
