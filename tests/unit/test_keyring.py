@@ -1,0 +1,367 @@
+"""The keyring over fakes: epochs, use counts, bounds of time, and what fails closed."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.fakes.keys import MemoryKeyStore, MemoryKeyWrapper
+from vault_service.domain.catalog import DataClass, Domain, TokenFormat
+from vault_service.domain.ciphertext import MAX_KEY_USES
+from vault_service.domain.errors import (
+    Code,
+    DamagedKey,
+    IntegrityFailure,
+    KeyUnavailable,
+    VaultError,
+)
+from vault_service.domain.events import AuditEvent, new_event_id
+from vault_service.domain.ports import KeyPurpose, KeyState
+from vault_service.services.keys import Keyring
+
+NONCE = bytes(12)
+
+
+def data_class(name: str, *tags: str) -> DataClass:
+    return DataClass(
+        name, frozenset(tags), "text", True, TokenFormat.OPAQUE, ("masked", "plain"), "all"
+    )
+
+
+PAN = data_class("pan", "pci", "restricted")
+EMAIL = data_class("email", "pii")
+
+
+def record(
+    action: str, *, principal: str | None, tenant: str, detail: Mapping[str, Any]
+) -> AuditEvent:
+    return AuditEvent(
+        id=new_event_id(),
+        occurred_at=datetime(2026, 1, 1, tzinfo=UTC),
+        tenant=tenant,
+        principal=principal,
+        action=action,
+        outcome="ok",
+        request_id="",
+        policy_hash="",
+        detail=detail,
+    )
+
+
+class World:
+    """Fakes around keyrings; ``seconds`` and ``now`` are the two clocks."""
+
+    def __init__(self) -> None:
+        self.store = MemoryKeyStore()
+        self.pci = MemoryKeyWrapper("pci")
+        self.pii = MemoryKeyWrapper("pii")
+        self.seconds = 0.0
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def keyring(self, **options: Any) -> Keyring:
+        """A keyring as one more process would have."""
+        return Keyring(
+            self.store,
+            {Domain.PCI: self.pci, Domain.PII: self.pii},
+            **{
+                "environment": "test",
+                "clock": lambda: self.now,
+                "monotonic": lambda: self.seconds,
+                "record": record,
+                **options,
+            },
+        )
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_first_use_makes_epoch_one_with_its_event(world: World) -> None:
+    cipher = await world.keyring().encrypting("main", PAN, 1)
+    (key,) = await world.store.list("main")
+    assert (key.id, key.epoch, key.state) == (cipher.key_id, 1, KeyState.ACTIVE)
+    (event,) = world.store.events
+    assert (event.action, event.principal, event.tenant) == ("create_key", "system", "main")
+    assert event.data_classes == ["pan"]
+    assert event.detail == {
+        "key_id": cipher.key_id,
+        "key_purpose": "record",
+        "epoch": 1,
+        "reason": "first_use",
+    }
+
+
+async def test_keys_of_tenants_classes_and_purposes_are_apart(world: World) -> None:
+    keyring = world.keyring()
+    ids = [
+        (await keyring.encrypting("main", PAN, 1)).key_id,
+        (await keyring.encrypting("other", PAN, 1)).key_id,
+        (await keyring.encrypting("main", EMAIL, 1)).key_id,
+        (await keyring.index_key("main", PAN)).id,
+        (await keyring.index_key("main", EMAIL)).id,
+        (await keyring.idempotency_key("main")).id,
+    ]
+    assert len(set(ids)) == 6
+    assert len({key.wrapped for key in world.store.rows.values()}) == 6
+
+
+async def test_each_sensitivity_domain_has_its_wrapping_key(world: World) -> None:
+    keyring = world.keyring()
+    pan = await keyring.encrypting("main", PAN, 1)
+    email = await keyring.encrypting("main", EMAIL, 1)
+    request = await keyring.idempotency_key("main")
+    rows = world.store.rows
+    assert rows[pan.key_id].wrapper == "memory:pci"
+    assert rows[email.key_id].wrapper == "memory:pii"
+    assert rows[request.id].wrapper == "memory:pii"
+
+
+async def test_processes_that_start_together_use_one_key(world: World) -> None:
+    keyrings = [world.keyring() for _ in range(8)]
+    ciphers = await asyncio.gather(*(k.encrypting("main", PAN, 1) for k in keyrings))
+    assert len({cipher.key_id for cipher in ciphers}) == 1
+    indexes = await asyncio.gather(*(k.index_key("main", PAN) for k in keyrings))
+    assert len({index.digest("4111111111111111") for index in indexes}) == 1
+    assert len(world.store.events) == 2
+
+
+async def test_what_one_process_encrypts_another_reads(world: World) -> None:
+    cipher = await world.keyring().encrypting("main", PAN, 1)
+    sealed = cipher.encrypt("4111111111111111", "tok", (), NONCE)
+    reader = await world.keyring().decrypting("main", PAN, cipher.key_id)
+    assert reader.decrypt(sealed, "tok", ()) == "4111111111111111"
+
+
+async def test_rotation_encrypts_anew_and_still_reads_the_old(world: World) -> None:
+    keyring, elsewhere = world.keyring(), world.keyring()
+    old = await keyring.encrypting("main", PAN, 1)
+    assert (await elsewhere.encrypting("main", PAN, 1)).key_id == old.key_id
+    stored = await keyring.rotate("main", PAN, principal="vault-admin")
+    assert (stored.epoch, stored.state) == (2, KeyState.ACTIVE)
+    assert world.store.rows[old.key_id].state is KeyState.RETIRED
+    assert (await keyring.encrypting("main", PAN, 1)).key_id == stored.id
+    world.seconds += 1
+    assert (await elsewhere.encrypting("main", PAN, 1)).key_id == stored.id
+    assert (await world.keyring().decrypting("main", PAN, old.key_id)).key_id == old.key_id
+    event = world.store.events[-1]
+    assert (event.action, event.principal) == ("rotate_key", "vault-admin")
+    assert event.detail["reason"] == "requested"
+
+
+@pytest.mark.parametrize("purpose", [KeyPurpose.BLIND_INDEX, KeyPurpose.IDEMPOTENCY])
+async def test_keys_behind_stored_digests_are_not_rotated(
+    world: World, purpose: KeyPurpose
+) -> None:
+    with pytest.raises(VaultError) as caught:
+        await world.keyring().rotate("main", PAN, purpose)
+    assert caught.value.code is Code.INVALID_REQUEST
+    assert not world.store.rows
+
+
+async def test_a_key_retires_after_ninety_days(world: World) -> None:
+    """PCI-DSS 3.7.4."""
+    keyring = world.keyring()
+    first = await keyring.encrypting("main", PAN, 1)
+    world.now += timedelta(days=89, hours=23)
+    world.seconds += 1000
+    assert (await keyring.encrypting("main", PAN, 1)).key_id == first.key_id
+    world.now += timedelta(hours=1)
+    world.seconds += 1
+    assert (await keyring.encrypting("main", PAN, 1)).key_id != first.key_id
+    assert world.store.events[-1].detail["reason"] == "age"
+
+
+async def test_a_key_retires_before_its_last_use(world: World) -> None:
+    """NIST SP 800-38D 8.3."""
+    keyring = world.keyring(block=100)
+    first = await keyring.encrypting("main", PAN, 1)
+    world.store.rows[first.key_id] = replace(
+        world.store.rows[first.key_id], uses=MAX_KEY_USES - 150
+    )
+    world.seconds += 1
+    for _ in range(249):
+        cipher = await keyring.encrypting("main", PAN, 1)
+    assert cipher.key_id != first.key_id
+    assert world.store.rows[first.key_id].uses <= MAX_KEY_USES
+    assert world.store.events[-1].detail["reason"] == "uses"
+
+
+async def test_uses_are_counted_ahead_and_never_too_few(world: World) -> None:
+    keyring = world.keyring(block=100)
+    made = 0
+    for count in (1, 99, 1, 60, 250, 1):
+        cipher = await keyring.encrypting("main", PAN, count)
+        made += count
+        assert world.store.rows[cipher.key_id].uses >= made
+    world.seconds += 5
+    await keyring.encrypting("main", PAN, 1)
+    assert world.store.rows[cipher.key_id].uses < made + 2 * 250
+
+
+async def test_concurrent_callers_share_a_block(world: World) -> None:
+    keyring = world.keyring(block=100)
+    await asyncio.gather(*(keyring.encrypting("main", PAN, 1) for _ in range(100)))
+    (key,) = await world.store.list("main")
+    assert key.uses == 100
+
+
+async def test_a_retired_key_is_not_given_more_uses(world: World) -> None:
+    keyring = world.keyring(block=10)
+    first = await keyring.encrypting("main", PAN, 10)
+    successor = await world.keyring().rotate("main", PAN)
+    assert (await keyring.encrypting("main", PAN, 1)).key_id == successor.id
+    assert world.store.rows[first.key_id].uses == 10
+
+
+async def test_a_class_without_an_active_key_gets_the_next_epoch(world: World) -> None:
+    keyring = world.keyring()
+    first = await keyring.encrypting("main", PAN, 1)
+    world.store.rows[first.key_id] = replace(
+        world.store.rows[first.key_id], state=KeyState.DESTROYED
+    )
+    world.seconds += 1
+    second = await keyring.encrypting("main", PAN, 1)
+    assert world.store.rows[second.key_id].epoch == 2
+    with pytest.raises(VaultError) as caught:
+        await world.keyring().decrypting("main", PAN, first.key_id)
+    assert caught.value.code is Code.ERASED
+
+
+async def test_cached_keys_serve_while_kms_is_away_and_then_no_more(world: World) -> None:
+    keyring = world.keyring()
+    cipher = await keyring.encrypting("main", PAN, 1)
+    index = await keyring.index_key("main", PAN)
+    world.pci.failure = KeyUnavailable("KMS cannot be reached.")
+    for _ in range(299):
+        world.seconds += 1
+        assert (await keyring.encrypting("main", PAN, 1)) is cipher
+        assert (await keyring.decrypting("main", PAN, cipher.key_id)) is cipher
+        assert (await keyring.index_key("main", PAN)) is index
+    world.seconds += 1
+    for call in (
+        keyring.encrypting("main", PAN, 1),
+        keyring.decrypting("main", PAN, cipher.key_id),
+        keyring.index_key("main", PAN),
+        keyring.rotate("main", PAN),
+    ):
+        with pytest.raises(KeyUnavailable):
+            await call
+    assert len(world.store.rows) == 2
+    world.pci.failure = None
+    world.seconds += 1
+    assert (await keyring.encrypting("main", PAN, 1)).key_id == cipher.key_id
+
+
+async def test_kms_is_asked_once_for_many_callers(world: World) -> None:
+    cipher = await world.keyring().encrypting("main", PAN, 1)
+    keyring, before = world.keyring(), world.pci.unwraps
+    await asyncio.gather(*(keyring.decrypting("main", PAN, cipher.key_id) for _ in range(100)))
+    assert world.pci.unwraps == before + 1
+
+
+async def test_wrapped_keys_that_change_places_do_not_unwrap(world: World) -> None:
+    keyring = world.keyring()
+    pairs = [
+        ((await keyring.encrypting("main", PAN, 1)).key_id, "main", PAN),
+        ((await keyring.encrypting("other", PAN, 1)).key_id, "other", PAN),
+    ]
+    pairs.append(((await keyring.rotate("main", PAN)).id, "main", PAN))
+    rows = world.store.rows
+    original = dict(rows)
+    for one, tenant, kind in pairs:
+        for two, _, _ in pairs:
+            if one == two:
+                continue
+            rows[one] = replace(original[one], wrapped=original[two].wrapped)
+            with pytest.raises(DamagedKey):
+                await world.keyring().decrypting(tenant, kind, one)
+            rows[one] = original[one]
+
+
+async def test_a_row_moved_to_another_tenant_or_class_does_not_unwrap(world: World) -> None:
+    key_id = (await world.keyring().encrypting("main", PAN, 1)).key_id
+    original = world.store.rows[key_id]
+    world.store.rows[key_id] = replace(original, tenant="other")
+    with pytest.raises(DamagedKey):
+        await world.keyring().decrypting("other", PAN, key_id)
+    iban = data_class("iban", "pci")
+    world.store.rows[key_id] = replace(original, data_class="iban")
+    with pytest.raises(DamagedKey):
+        await world.keyring().decrypting("main", iban, key_id)
+
+
+async def test_another_environment_cannot_use_the_rows(world: World) -> None:
+    key_id = (await world.keyring().encrypting("main", PAN, 1)).key_id
+    with pytest.raises(DamagedKey):
+        await world.keyring(environment="dev").decrypting("main", PAN, key_id)
+
+
+async def test_records_cannot_name_keys_of_others(world: World) -> None:
+    keyring = world.keyring()
+    pan = (await keyring.encrypting("main", PAN, 1)).key_id
+    index = (await keyring.index_key("main", PAN)).id
+    for tenant, kind, key_id in (
+        ("other", PAN, pan),
+        ("main", EMAIL, pan),
+        ("main", PAN, index),
+        ("main", PAN, 999),
+    ):
+        with pytest.raises(IntegrityFailure):
+            await keyring.decrypting(tenant, kind, key_id)
+        with pytest.raises(IntegrityFailure):
+            await world.keyring().decrypting(tenant, kind, key_id)
+    assert (await keyring.decrypting("main", PAN, pan)).key_id == pan
+
+
+async def test_a_key_under_an_unknown_wrapping_key_is_unavailable(world: World) -> None:
+    key_id = (await world.keyring().encrypting("main", PAN, 1)).key_id
+    world.pci = MemoryKeyWrapper("another")
+    with pytest.raises(KeyUnavailable, match="key_unavailable") as caught:
+        await world.keyring().decrypting("main", PAN, key_id)
+    assert "not configured" in caught.value.detail
+
+
+async def test_a_key_that_was_wrapped_wrongly_is_never_used(world: World) -> None:
+    class Liar(MemoryKeyWrapper):
+        async def wrap(self, secret: bytes, context: Mapping[str, str]) -> bytes:
+            return (await super().wrap(bytes(32), context))[: self.keep]
+
+        keep: int | None = None
+
+    for keep in (None, 40):
+        world.pci = liar = Liar("pci")
+        liar.keep = keep
+        with pytest.raises(KeyUnavailable) as caught:
+            await world.keyring().encrypting("main", PAN, 1)
+        assert "give back" in caught.value.detail
+    assert not world.store.rows
+    assert not world.store.events
+
+
+async def test_probe_asks_every_wrapping_key_and_remembers_for_a_while(world: World) -> None:
+    keyring = world.keyring()
+    await keyring.probe()
+    await keyring.probe()
+    assert (world.pci.wraps, world.pii.unwraps) == (1, 1)
+    world.pii.failure = KeyUnavailable("The wrapping key is disabled.")
+    world.seconds += 5
+    with pytest.raises(KeyUnavailable):
+        await keyring.probe()
+    world.pii.failure = None
+    world.seconds += 1
+    await keyring.probe()
+    assert not world.store.rows
+
+
+async def test_closing_forgets_the_keys(world: World) -> None:
+    keyring = world.keyring()
+    cipher = await keyring.encrypting("main", PAN, 1)
+    keyring.close()
+    world.pci.failure = KeyUnavailable("KMS cannot be reached.")
+    with pytest.raises(KeyUnavailable):
+        await keyring.decrypting("main", PAN, cipher.key_id)
