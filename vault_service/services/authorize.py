@@ -121,8 +121,8 @@ class Authorizer:
 
         The detail never says which policy denied: that is for the audit event.
         """
-        over_budget = request.budget_left is not None and request.item_count > request.budget_left
-        if over_budget and self._engine.decide(replace(request, budget_left=None)).allowed:
+        unbudgeted = replace(request, budget_left=None)
+        if request.budget_left is not None and self._engine.decide(unbudgeted).allowed:
             return VaultError(
                 Code.BUDGET_EXCEEDED,
                 "The reveal budget for this purpose does not cover the request.",
