@@ -107,7 +107,8 @@ def presigned_url(
         request.headers[AUDIENCE_HEADER] = audience
 
     client.meta.events.register("before-sign.sts.GetCallerIdentity", add_audience)
-    with mock.patch.object(botocore.auth, "get_current_datetime", lambda: at.replace(tzinfo=None)):
+    present = at.replace(tzinfo=None)
+    with mock.patch.object(botocore.auth, "get_current_datetime", return_value=present):
         url: str = client.generate_presigned_url(
             "get_caller_identity", ExpiresIn=seconds, HttpMethod="GET"
         )

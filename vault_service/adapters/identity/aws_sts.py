@@ -24,7 +24,11 @@ from urllib.parse import unquote, urlsplit
 import boto3.session
 
 from vault_service.adapters.identity.fetching import Fetcher, ProviderUnavailable
-from vault_service.domain.credentials import CredentialRejected, PresignedCall, VerifiedIdentity
+from vault_service.domain.credentials import (
+    CredentialRejected,
+    PresignedCall,
+    VerifiedIdentity,
+)
 from vault_service.domain.ports import Clock
 
 AUDIENCE_HEADER: Final = "x-strongroom-audience"
