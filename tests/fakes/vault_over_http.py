@@ -7,11 +7,16 @@ a principal named in ``denied`` may do nothing.
 """
 
 import itertools
+import json
 import threading
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pyarrow as pa
+
 from tests.fakes.scripted_server import Reply, Seen, problem
+from vault_service.domain import columns
 
 CLASSES = {
     "pan": {"tags": ["pci"], "forms": ["masked", "plain", "last4"], "deterministic": True},
@@ -32,6 +37,7 @@ class MemoryVault:
         self.answers: dict[str, tuple[bytes, Reply]] = {}
         self.denied = denied
         self.busy: set[str] = set()
+        self.arrow_requests: list[dict[str, Any]] = []
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -40,6 +46,46 @@ class MemoryVault:
             return self._route(seen)
 
     def _route(self, seen: Seen) -> Reply:
+        if seen.headers.get("content-type") == columns.MEDIA_TYPE:
+            return self._in_arrow(seen)
+        return self._in_json(seen)
+
+    def _in_arrow(self, seen: Seen) -> Reply:
+        """The same by way of JSON: request and answer turned over."""
+        table = pa.ipc.open_stream(seen.body).read_all()
+        assert table.schema.metadata
+        said = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+        items = [
+            {k: dict(v) if k == columns.TAGS else v for k, v in row.items() if v is not None}
+            for row in table.to_pylist()
+        ]
+        body = json.dumps({**said, "items": items}).encode()
+        self.arrow_requests.append({**said, "items": items})
+        reply = self._in_json(replace(seen, body=body))
+        if reply.media_type != "application/json":
+            return reply
+        rows = []
+        for item in reply.json["items"]:
+            error = item.pop("error", {})
+            rows.append({**item, **{f"error_{name}": value for name, value in error.items()}})
+        outcome = columns.TOKEN if seen.path == "/v1/tokenize" else columns.VALUE
+        text = [columns.REFERENCE, columns.STATUS, outcome, columns.DATA_CLASS]
+        text += [columns.ERROR_CODE, columns.ERROR_DETAIL]
+        schema = pa.schema(
+            [
+                (columns.INDEX, pa.int64()),
+                *[(name, pa.string()) for name in text],
+                (columns.ERROR_RETRYABLE, pa.bool_()),
+            ],
+            metadata={columns.REQUEST_ID_KEY: b"req-1", columns.EVENT_ID_KEY: b"evt_1"},
+        )
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, schema) as writer:
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+        content = bytes(sink.getvalue())
+        return Reply(reply.status, media_type=columns.MEDIA_TYPE, content=content)
+
+    def _in_json(self, seen: Seen) -> Reply:
         path = urlsplit(seen.path).path
         if not seen.headers.get("authorization", "").startswith("Bearer "):
             return problem(401, "unauthenticated")
@@ -61,8 +107,10 @@ class MemoryVault:
             return problem(403, "access_denied", items=items)
         if path == "/v1/tokenize":
             return self._once(seen)
-        one = self._reveal if path == "/v1/detokenize" else self._find
-        return self._all([one(i, item) for i, item in enumerate(seen.json["items"])])
+        if path == "/v1/lookup":
+            asked = seen.json["data_class"], seen.json["value"]
+            return Reply(json={"token": self.tokens.get(asked), "request_id": "req-1"})
+        return self._all([self._reveal(i, item) for i, item in enumerate(seen.json["items"])])
 
     def _once(self, seen: Seen) -> Reply:
         key = seen.headers.get("idempotency-key")
@@ -112,10 +160,6 @@ class MemoryVault:
         form = item.get("form", "masked")
         shown = value if form == "plain" else "****"
         return self._item(index, item, data_class=data_class, form=form, value=shown)
-
-    def _find(self, index: int, item: dict[str, Any]) -> dict[str, Any]:
-        token = self.tokens.get((item["data_class"], item["value"]))
-        return self._item(index, item, data_class=item["data_class"], token=token)
 
     def _all(self, items: list[dict[str, Any]]) -> Reply:
         failed = [item for item in items if item["status"] == "error"]

@@ -254,7 +254,8 @@ def test_answers_of_something_else_are_refused(
 
 def test_the_other_routes(vault: Client) -> None:
     token = vault.tokenize("email", ["known"])[0]
-    assert vault.lookup("email", ["known", "unknown"]) == [token, None]
+    assert vault.lookup("email", "known") == token
+    assert vault.lookup("email", "unknown") is None
     assert vault.describe(token).data_class == "email"
     assert vault.catalog().data_classes["email"].deterministic
     assert vault.whoami().tenant == "main"
@@ -401,5 +402,5 @@ def test_importing_the_client_stays_light() -> None:
         "'psycopg', 'boto3', 'botocore', 'cedarpy', 'pyarrow', 'aws_encryption_sdk', 'typer', "
         "'rich'}; found = sorted(heavy & set(sys.modules)); print(found); sys.exit(bool(found))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,8 +11,11 @@ Map of the package, which stands on ``vault_service.domain`` alone:
   retries; ``transport``: drives steps blocking or with asyncio, reads the settings.
 - ``credentials``: fixed and renewed credentials, AWS role tokens.
 - ``results``, ``errors``: what comes back, and what is raised.
-- ``arrow``: whole columns as Arrow streams. ``tables``: csv, ndjson and parquet files.
-- ``files``: a file through the vault; ``mapping``: which of its columns.
+- ``arrow``: whole columns as Arrow streams; ``arrow_streams``: the bodies.
+- ``files``: a file through the vault; ``file_columns``: one column of one batch;
+  ``file_checks``: what is known before; ``mapping``: which columns; ``rejects``: what
+  was left out; ``tables`` (with ``table_rows`` and one module a format): csv, ndjson
+  and parquet as streams of rows.
 
 Importing it loads httpx2 and msgspec; pyarrow comes only with ``arrow`` and ``files``.
 """
@@ -21,6 +24,7 @@ from vault_service.client.asynchronous import AsyncClient
 from vault_service.client.credentials import Credentials, sts_token
 from vault_service.client.errors import (
     BatchError,
+    ClientClosed,
     ClientMisconfigured,
     ItemFailure,
     RequestRefused,
@@ -44,6 +48,7 @@ __all__ = [
     "BatchError",
     "BatchResult",
     "Client",
+    "ClientClosed",
     "ClientMisconfigured",
     "Code",
     "Credentials",

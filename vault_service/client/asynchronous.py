@@ -3,14 +3,14 @@
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx2
 
 from vault_service.client import calls, operations
 from vault_service.client.calls import Mode, Tags
 from vault_service.client.credentials import Credentials
-from vault_service.client.exchange import Retry
+from vault_service.client.exchange import Retry, Steps
 from vault_service.client.results import (
     BatchResult,
     CatalogInfo,
@@ -23,6 +23,8 @@ from vault_service.client.results import (
     TokenizeItem,
 )
 from vault_service.client.transport import AsyncTransport, endpoint
+
+T = TypeVar("T")
 
 
 class AsyncClient:
@@ -86,7 +88,7 @@ class AsyncClient:
         another process, and gives the same tokens.
         """
         items = calls.tokenize_items(data_class, values, subjects, tags, references, expires_in)
-        return calls.complete(
+        return calls.outcomes(
             await self.tokenize_items(items, mode=mode, idempotency_key=idempotency_key)
         )
 
@@ -98,7 +100,8 @@ class AsyncClient:
         idempotency_key: str | None = None,
     ) -> BatchResult[TokenizedItem]:
         """Store values of any classes; failed items are in the result, not raised."""
-        plan = calls.plan_tokenize(items, mode, idempotency_key, self._retry, self._batch_size)
+        key = operations.new_key() if idempotency_key is None else idempotency_key
+        plan = calls.plan_tokenize(items, mode, key, self._retry, self._batch_size)
         return plan.finish(await self._transport.run_all(plan.steps))
 
     async def detokenize(
@@ -112,7 +115,7 @@ class AsyncClient:
         """The values of the tokens in order, in the form asked for. ``purpose`` is one
         of the catalog's; ``case`` names the matter, for the audit log."""
         items = calls.detokenize_items(tokens, form, None)
-        return calls.complete(await self.detokenize_items(items, purpose=purpose, case=case))
+        return calls.outcomes(await self.detokenize_items(items, purpose=purpose, case=case))
 
     async def detokenize_items(
         self, items: Sequence[DetokenizeItem], *, purpose: str, case: str | None = None
@@ -121,12 +124,9 @@ class AsyncClient:
         plan = calls.plan_detokenize(items, purpose, case, self._retry, self._batch_size)
         return plan.finish(await self._transport.run_all(plan.steps))
 
-    async def lookup(self, data_class: str, values: Iterable[str]) -> list[str | None]:
-        """The tokens of values that are stored already, ``None`` for the others."""
-        plan = calls.plan_lookup(
-            calls.lookup_items(data_class, values), self._retry, self._batch_size
-        )
-        return calls.outcomes(plan.finish(await self._transport.run_all(plan.steps)))
+    async def lookup(self, data_class: str, value: str) -> str | None:
+        """The token of a value that is stored already, else ``None``."""
+        return await self._transport.run(operations.lookup(data_class, value, self._retry))
 
     async def describe(self, token: str) -> TokenDescription:
         """What is stored beside the value; refused with ``not_found`` if nothing is."""
@@ -170,6 +170,11 @@ class AsyncClient:
             if not page.next_cursor:
                 return
             query["cursor"] = page.next_cursor
+
+    async def run_all(self, many: Sequence[Steps[T]]) -> list[T]:
+        """Run steps of this package (``arrow``, ``operations``) side by side; their
+        results in order. The first failure is raised and stops the rest."""
+        return await self._transport.run_all(many)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from vault_service.client.results import DetokenizeItem, ItemError, LookupItem, TokenizeItem
+from vault_service.client.results import DetokenizeItem, ItemError, TokenizeItem
 
 MAX_ITEMS: Final = 10_000
 MAX_BODY: Final = 16 * 1024 * 1024
@@ -21,7 +21,7 @@ _MAX_CONTENT: Final = MAX_BODY - _ENVELOPE
 
 _encode = msgspec.json.Encoder().encode
 
-AnyItem = TokenizeItem | DetokenizeItem | LookupItem
+AnyItem = TokenizeItem | DetokenizeItem
 
 
 @dataclass(slots=True)

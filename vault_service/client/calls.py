@@ -7,7 +7,14 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from vault_service.client import operations
-from vault_service.client.batching import MAX_ITEMS, AnyItem, Batch, Cut, cut, derived_key
+from vault_service.client.batching import (
+    MAX_ITEMS,
+    AnyItem,
+    Batch,
+    Cut,
+    cut,
+    derived_key,
+)
 from vault_service.client.errors import BatchError, ItemFailure
 from vault_service.client.exchange import Retry, Steps
 from vault_service.client.operations import Outcome
@@ -17,8 +24,6 @@ from vault_service.client.results import (
     DetokenizeItem,
     Item,
     ItemError,
-    LookupItem,
-    LookupResult,
     TokenizedItem,
     TokenizeItem,
 )
@@ -92,11 +97,6 @@ def detokenize_items(
     ]
 
 
-def lookup_items(data_class: str, values: Iterable[str]) -> list[LookupItem]:
-    """Items for values of one class."""
-    return [LookupItem(data_class, text) for text in _texts("values", values)]
-
-
 def _plan(
     items: Sequence[AnyItem],
     pieces: Cut,
@@ -126,10 +126,9 @@ def _placed(item: Item, position: int, items: Sequence[AnyItem]) -> Item:
 def plan_tokenize(
     items: Sequence[TokenizeItem], mode: Mode, key: str | None, retry: Retry, batch_size: int
 ) -> Plan[TokenizedItem]:
-    """Requests that store the items, each under a key derived from ``key`` (or from
-    a random one) and kept over retries. ``ValueError`` where atomic items do not fit
-    into one request, since they could not be stored together."""
-    base = operations.new_key() if key is None else key
+    """Requests that store the items, each under an idempotency key derived from ``key``
+    and kept over retries, or under none where ``key`` is ``None``. ``ValueError`` where
+    atomic items do not fit into one request: they could not be stored together."""
     pieces = cut(items, MAX_ITEMS if mode == "atomic" else batch_size)
     if mode == "atomic" and len(pieces.batches) > 1:
         raise ValueError("atomic mode takes at most 10,000 items and 16 MiB in one call")
@@ -140,7 +139,7 @@ def plan_tokenize(
     alone = len(pieces.batches) == 1
 
     def send(number: int, batch: Batch) -> Steps[Outcome[TokenizedItem]]:
-        own = base if alone else derived_key(base, number)
+        own = key if alone or key is None else derived_key(key, number)
         return operations.tokenize(batch, mode, retry, own)
 
     return _plan(items, pieces, TokenizedItem, send)
@@ -157,19 +156,10 @@ def plan_detokenize(
     return _plan(items, cut(items, batch_size), DetokenizedItem, send)
 
 
-def plan_lookup(items: Sequence[LookupItem], retry: Retry, batch_size: int) -> Plan[LookupResult]:
-    """Requests that look the items up."""
-
-    def send(number: int, batch: Batch) -> Steps[Outcome[LookupResult]]:
-        return operations.lookup(batch, retry)
-
-    return _plan(items, cut(items, batch_size), LookupResult, send)
+AnyResult = BatchResult[TokenizedItem] | BatchResult[DetokenizedItem]
 
 
-AnyResult = BatchResult[TokenizedItem] | BatchResult[DetokenizedItem] | BatchResult[LookupResult]
-
-
-def outcomes(result: AnyResult) -> list[str | None]:
+def outcomes(result: AnyResult) -> list[str]:
     """Tokens or values in order; :class:`BatchError` where any item failed."""
     found = [item.outcome if item.ok else None for item in result.items]
     failures = [
@@ -185,12 +175,7 @@ def outcomes(result: AnyResult) -> list[str | None]:
     ]
     if failures:
         raise BatchError(failures, found, result.request_ids)
-    return found
-
-
-def complete(result: AnyResult) -> list[str]:
-    """As :func:`outcomes`, for answers in which an item that is ok is never empty."""
-    return [text or "" for text in outcomes(result)]
+    return [text or "" for text in found]
 
 
 def question(
@@ -213,8 +198,10 @@ def question(
 
 
 _AUDIT_FILTERS = frozenset(
-    ("principal", "action", "outcome", "data_class", "token", "subject", "purpose")
-    + ("from", "to", "limit", "cursor")
+    {
+        *("principal", "action", "outcome", "data_class", "token", "subject", "purpose"),
+        *("from", "to", "limit", "cursor"),
+    }
 )
 
 

@@ -21,6 +21,13 @@ class ClientMisconfigured(StrongroomError):
     """Address or credential are missing or unsafe; the message says how to mend it."""
 
 
+class ClientClosed(StrongroomError):
+    """The client was closed before the call was done."""
+
+    def __init__(self) -> None:
+        super().__init__("the client is closed")
+
+
 class Unreachable(StrongroomError):
     """No usable answer after ``attempts`` tries.
 
@@ -47,7 +54,8 @@ class RequestRefused(StrongroomError):
     """The service answered with a problem document (RFC 9457).
 
     ``code`` is one of :class:`vault_service.domain.errors.Code`; ``errors`` name the
-    fields and rules that were broken; ``retry_after`` is in seconds.
+    fields and rules that were broken; ``retry_after`` is in seconds. ``status`` is 0
+    where all items of a part of the work had this error, each by itself.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from vault_service.client.batching import Batch, body, derived_key
-from vault_service.client.errors import UnexpectedAnswer
+from vault_service.client.errors import StrongroomError, UnexpectedAnswer
 from vault_service.client.exchange import (
     Answer,
     Call,
@@ -28,8 +28,8 @@ from vault_service.client.results import (
     CatalogInfo,
     DetokenizedItem,
     Explanation,
+    Found,
     Item,
-    LookupResult,
     PrincipalInfo,
     Reply,
     TokenDescription,
@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 JSON_HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
 _ACCEPT: Final = {"accept": "application/json"}
+encode: Final = msgspec.json.encode
 
 
 def new_key() -> str:
@@ -103,7 +104,13 @@ def _batch(
         )
         parts = [batch.parts[i] for i in pending]
         call = Call("POST", path, body(parts, envelope), headers, delay)
-        result = read_reply((yield from exchange(call, tries)), reply, len(parts))
+        try:
+            result = read_reply((yield from exchange(call, tries)), reply, len(parts))
+        except StrongroomError:
+            if not outcome.items:
+                raise
+            # What the first round brought stands; the items keep the errors they had.
+            return outcome
         if result.request_id:
             outcome.request_ids.append(result.request_id)
         if result.receipt:
@@ -148,9 +155,11 @@ def detokenize(
     return _batch("/v1/detokenize", Reply[DetokenizedItem], batch, envelope, retry)
 
 
-def lookup(batch: Batch, retry: Retry) -> Steps[Outcome[LookupResult]]:
-    """``POST /v1/lookup``."""
-    return _batch("/v1/lookup", Reply[LookupResult], batch, {}, retry)
+def lookup(data_class: str, value: str, retry: Retry) -> Steps[str | None]:
+    """``POST /v1/lookup``; the value goes into the body, never into the address."""
+    content = encode({"data_class": data_class, "value": value})
+    call = Call("POST", "/v1/lookup", content, JSON_HEADERS)
+    return read((yield from exchange(call, Tries(retry))), Found).token
 
 
 def read(answer: Answer, type: type[T]) -> T:
@@ -200,7 +209,7 @@ def whoami(retry: Retry) -> Steps[PrincipalInfo]:
 def explain(question: Mapping[str, Any], retry: Retry) -> Steps[Explanation]:
     """``POST /v1/policy/explain``; fields that are ``None`` are left out."""
     fields = {name: value for name, value in question.items() if value is not None}
-    call = Call("POST", "/v1/policy/explain", msgspec.json.encode(fields), JSON_HEADERS)
+    call = Call("POST", "/v1/policy/explain", encode(fields), JSON_HEADERS)
     return read((yield from exchange(call, Tries(retry))), Explanation)
 
 

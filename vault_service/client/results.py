@@ -52,14 +52,6 @@ class DetokenizeItem(Redacted, frozen=True, omit_defaults=True):
     reference: str | None = None
 
 
-class LookupItem(Redacted, frozen=True, omit_defaults=True):
-    """A value whose token is asked for."""
-
-    data_class: str
-    value: str
-    reference: str | None = None
-
-
 class ItemError(msgspec.Struct, frozen=True):
     """Why an item failed; ``detail`` is constant text, ``rule`` names the broken rule
     of the data class where there is one."""
@@ -83,6 +75,11 @@ class ItemResult(Redacted, frozen=True, kw_only=True):
     def ok(self) -> bool:
         """Whether the item succeeded."""
         return self.status == "ok"
+
+    @property
+    def outcome(self) -> str | None:
+        """What was asked for; ``None`` where the item failed."""
+        return None
 
 
 class TokenizedItem(ItemResult, frozen=True, kw_only=True):
@@ -109,17 +106,6 @@ class DetokenizedItem(ItemResult, frozen=True, kw_only=True):
     def outcome(self) -> str | None:
         """The value."""
         return self.value
-
-
-class LookupResult(ItemResult, frozen=True, kw_only=True):
-    """The outcome of one lookup; ``token`` is ``None`` where nothing is stored."""
-
-    token: str | None = None
-
-    @property
-    def outcome(self) -> str | None:
-        """The token, or ``None``."""
-        return self.token
 
 
 Item = TypeVar("Item", bound=ItemResult)
@@ -204,6 +190,12 @@ class Explanation(msgspec.Struct, frozen=True):
     policies: list[str] = []
     form: str | None = None
     budget_left: int | None = None
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The answer to a lookup; ``token`` is ``None`` where nothing is stored."""
+
+    token: str | None
 
 
 class AuditPage(msgspec.Struct, frozen=True):

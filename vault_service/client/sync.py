@@ -89,7 +89,7 @@ class Client:
         another process, and gives the same tokens.
         """
         items = calls.tokenize_items(data_class, values, subjects, tags, references, expires_in)
-        return calls.complete(
+        return calls.outcomes(
             self.tokenize_items(items, mode=mode, idempotency_key=idempotency_key)
         )
 
@@ -101,7 +101,8 @@ class Client:
         idempotency_key: str | None = None,
     ) -> BatchResult[TokenizedItem]:
         """Store values of any classes; failed items are in the result, not raised."""
-        plan = calls.plan_tokenize(items, mode, idempotency_key, self._retry, self._batch_size)
+        key = operations.new_key() if idempotency_key is None else idempotency_key
+        plan = calls.plan_tokenize(items, mode, key, self._retry, self._batch_size)
         return plan.finish(self._transport.run_all(plan.steps))
 
     def detokenize(
@@ -115,7 +116,7 @@ class Client:
         """The values of the tokens in order, in the form asked for. ``purpose`` is one
         of the catalog's; ``case`` names the matter, for the audit log."""
         items = calls.detokenize_items(tokens, form, None)
-        return calls.complete(self.detokenize_items(items, purpose=purpose, case=case))
+        return calls.outcomes(self.detokenize_items(items, purpose=purpose, case=case))
 
     def detokenize_items(
         self, items: Sequence[DetokenizeItem], *, purpose: str, case: str | None = None
@@ -124,12 +125,9 @@ class Client:
         plan = calls.plan_detokenize(items, purpose, case, self._retry, self._batch_size)
         return plan.finish(self._transport.run_all(plan.steps))
 
-    def lookup(self, data_class: str, values: Iterable[str]) -> list[str | None]:
-        """The tokens of values that are stored already, ``None`` for the others."""
-        plan = calls.plan_lookup(
-            calls.lookup_items(data_class, values), self._retry, self._batch_size
-        )
-        return calls.outcomes(plan.finish(self._transport.run_all(plan.steps)))
+    def lookup(self, data_class: str, value: str) -> str | None:
+        """The token of a value that is stored already, else ``None``."""
+        return self._transport.run(operations.lookup(data_class, value, self._retry))
 
     def describe(self, token: str) -> TokenDescription:
         """What is stored beside the value; refused with ``not_found`` if nothing is."""
@@ -172,6 +170,11 @@ class Client:
             if not page.next_cursor:
                 return
             query["cursor"] = page.next_cursor
+
+    def run_all(self, many: Sequence[Steps[T]]) -> list[T]:
+        """Run steps of this package (``arrow``, ``operations``) side by side; their
+        results in order. The first failure is raised and stops the rest."""
+        return self._transport.run_all(many)
 
     def submit(self, steps: Steps[T]) -> "Future[T]":
         """Run steps of ``client.operations`` on one of the client's own threads."""

@@ -10,7 +10,6 @@ import os
 import platform
 import ssl
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import httpx2
 
 from vault_service import __version__
 from vault_service.client.credentials import Credentials
-from vault_service.client.errors import ClientMisconfigured
+from vault_service.client.errors import ClientClosed, ClientMisconfigured
 from vault_service.client.exchange import Answer, Call, Lost, Steps
 
 T = TypeVar("T")
@@ -135,11 +134,10 @@ class BlockingTransport:
         endpoint: Endpoint,
         concurrency: int,
         transport: httpx2.BaseTransport | None = None,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._endpoint = endpoint
         self._concurrency = concurrency
-        self._sleep = sleep
+        self._closing = threading.Event()
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._http = httpx2.Client(
@@ -155,8 +153,9 @@ class BlockingTransport:
         try:
             call = next(steps)
             while True:
-                if call.delay:
-                    self._sleep(call.delay)
+                # Waiting on the event, so that closing does not wait for a pause to end.
+                if self._closing.wait(call.delay):
+                    raise ClientClosed
                 call = steps.send(self._send(call))
         except StopIteration as stop:
             result: T = stop.value
@@ -203,7 +202,8 @@ class BlockingTransport:
             return _lost(error)
 
     def close(self) -> None:
-        """Wait for running requests and close the connections."""
+        """Wait for requests under way, end pauses between tries, close the connections."""
+        self._closing.set()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         self._http.close()
