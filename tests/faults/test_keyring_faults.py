@@ -11,7 +11,7 @@ from tests.fakes.kms_faults import KmsFaultProxy, Mode
 from vault_service.adapters.kms.aws import AwsKmsWrapper
 from vault_service.domain.catalog import DataClass, Domain, TokenFormat
 from vault_service.domain.errors import Code, VaultError
-from vault_service.domain.events import AuditEvent, new_event_id
+from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
 from vault_service.services.keys import Keyring
 
 PAN = DataClass("pan", frozenset({"pci"}), "luhn", True, TokenFormat.OPAQUE, ("masked",), "pan")
@@ -20,9 +20,20 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def record(
-    action: str, *, principal: str | None, tenant: str, detail: Mapping[str, Any]
+    tenant: str, principal: str, action: str, data_class: str | None, detail: Mapping[str, Any]
 ) -> AuditEvent:
-    return AuditEvent(new_event_id(), AT, tenant, principal, action, "ok", "", "", detail=detail)
+    return AuditEvent(
+        id=new_event_id(),
+        occurred_at=datetime.now(UTC),
+        tenant=tenant,
+        principal=principal,
+        action=action,
+        outcome="ok",
+        request_id="",
+        policy_hash="",
+        groups=() if data_class is None else (EventGroup("ok", data_class),),
+        detail=detail,
+    )
 
 
 class World:

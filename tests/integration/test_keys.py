@@ -21,7 +21,7 @@ from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.cli.keys import as_table, described, find_keys, rotate_keys
 from vault_service.domain.catalog import Catalog, DataClass, Domain, TokenFormat
 from vault_service.domain.errors import Code, DamagedKey, IntegrityFailure, VaultError
-from vault_service.domain.events import AuditEvent, new_event_id
+from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
 from vault_service.domain.ports import KeyPurpose
 from vault_service.services.keys import Keyring
 
@@ -34,7 +34,7 @@ CATALOG = Catalog({kind.name: kind for kind in (PAN, IBAN, EMAIL)})
 
 
 def record(
-    action: str, *, principal: str | None, tenant: str, detail: Mapping[str, Any]
+    tenant: str, principal: str, action: str, data_class: str | None, detail: Mapping[str, Any]
 ) -> AuditEvent:
     return AuditEvent(
         id=new_event_id(),
@@ -45,6 +45,7 @@ def record(
         outcome="ok",
         request_id="",
         policy_hash="",
+        groups=() if data_class is None else (EventGroup("ok", data_class),),
         detail=detail,
     )
 

@@ -25,7 +25,7 @@ def test_is_made_for_the_owner_alone_and_kept(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(path.read_bytes()) == 32
     assert UnsafeLocalRootKey(path).reference == first.reference
-    assert os.listdir(tmp_path) == ["root.key"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610, 0o601])

@@ -1,15 +1,14 @@
 """``strongroom key``: what data keys there are, and new ones in their place."""
 
-import asyncio
 import json
-import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from vault_service.domain.errors import Code, ConfigurationError, VaultError
+from vault_service.cli.operation import operator, with_services
+from vault_service.domain.errors import Code, VaultError
 from vault_service.domain.ports import KeyPurpose, KeyState, StoredKey
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ app = typer.Typer(help="List and rotate data keys.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 _COLUMNS: Final = ("id", "tenant", "data_class", "purpose", "epoch", "state", "uses", "created_at")
 
-T = TypeVar("T")
-
 
 @app.command("list")
 def list_keys(
@@ -29,7 +26,7 @@ def list_keys(
     as_json: AsJson = False,
 ) -> None:
     """List the data keys: their epochs, states, uses and wrapping keys; never the keys."""
-    keys = _with_services(lambda services: find_keys(services, tenant))
+    keys = with_services(lambda services: find_keys(services, tenant))
     rows = [described(key) for key in keys]
     typer.echo(json.dumps(rows, indent=2) if as_json else as_table(rows))
 
@@ -50,7 +47,7 @@ def rotate(
 
     Running services use the new keys within a second.
     """
-    done = _with_services(lambda services: rotate_keys(services, tenant, data_class or (), purpose))
+    done = with_services(lambda services: rotate_keys(services, tenant, data_class or (), purpose))
     if as_json:
         typer.echo(json.dumps(done, indent=2))
     elif not done:
@@ -82,7 +79,10 @@ async def rotate_keys(
         for class_name in data_classes or sorted(active):
             old = active.get(class_name)
             new = await services.keyring.rotate(
-                name, services.catalog.data_class(class_name), purpose, principal=_operator()
+                name,
+                services.catalog.data_class(class_name),
+                purpose,
+                principal=f"operator:{operator()}",
             )
             done.append(
                 {
@@ -141,32 +141,3 @@ def _tenants(services: "Services", tenant: str | None) -> Sequence[str]:
             Code.NOT_FOUND, "There is no such tenant; policies/principals.yml names them."
         )
     return [tenant]
-
-
-def _operator() -> str:
-    """Who is at the command line, for the audit event (PCI-DSS 10.2.2)."""
-    return f"operator:{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.getuid()}"
-
-
-def _with_services(use: Callable[["Services"], Awaitable[T]]) -> T:
-    try:
-        from vault_service.bootstrap import open_services
-        from vault_service.settings import load_settings
-    except ImportError:
-        _stop("The server is not installed; run: pip install 'strongroom[server]'")
-
-    async def run() -> T:
-        async with open_services(load_settings()) as services:
-            return await use(services)
-
-    try:
-        return asyncio.run(run())
-    except ConfigurationError as error:
-        _stop(str(error))
-    except VaultError as error:
-        _stop(error.detail)
-
-
-def _stop(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(2)

@@ -6,15 +6,15 @@ that was moved or swapped does not unwrap (PCI-DSS 3.6.1, 3.7.1).
 """
 
 import hmac
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from vault_service.domain.catalog import Domain
 from vault_service.domain.ciphertext import MAX_KEY_AGE_DAYS, MAX_KEY_USES
 from vault_service.domain.errors import IntegrityFailure, KeyUnavailable
-from vault_service.domain.events import AuditEvent, EventGroup
+from vault_service.domain.events import AuditEvent
 from vault_service.domain.ports import (
     Clock,
     KeyPurpose,
@@ -32,18 +32,9 @@ _SECRET_LENGTH: Final = 32
 _PROBE_TENANT: Final = "-"
 
 
-class RecordKeyEvent(Protocol):
-    """Makes the audit event of a new key; ``Recorder.system_event`` is one."""
-
-    def __call__(
-        self,
-        action: str,
-        *,
-        principal: str | None,
-        tenant: str,
-        detail: Mapping[str, Any],
-    ) -> AuditEvent:
-        """The event of ``action`` (``create_key`` or ``rotate_key``)."""
+RecordKeyEvent = Callable[[str, str, str, str | None, Mapping[str, Any]], AuditEvent]
+"""Makes the audit event of a new key from tenant, principal, action (``create_key`` or
+``rotate_key``), data class (``None`` for keys of a whole tenant) and detail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +123,12 @@ class KeyMaker:
         wrapped = await self._wrap(wrapper, secret, self._context(slot, key_id))
         purpose = slot.purpose.value
         event = self._record(
+            slot.tenant,
+            principal,
             "create_key" if epoch == 1 else "rotate_key",
-            principal=principal,
-            tenant=slot.tenant,
-            detail={
-                "key_id": key_id,
-                "key_purpose": purpose,
-                "epoch": epoch,
-                "reason": reason,
-            },
+            None if slot.data_class == NO_CLASS else slot.data_class,
+            {"key_id": key_id, "key_purpose": purpose, "epoch": epoch, "reason": reason},
         )
-        if slot.data_class != NO_CLASS:
-            group = EventGroup(outcome="ok", data_class=slot.data_class, count=1)
-            event = replace(event, groups=(group,), item_count=1)
         key = StoredKey(
             id=key_id,
             tenant=slot.tenant,

@@ -149,7 +149,7 @@ class AwsKmsWrapper:
         calls = _WatchedClient(self._client)
         try:
             return envelope.seal(self._keyring_maker(calls), secret, context)
-        except Exception:
+        except Exception:  # noqa: BLE001  # the SDK documents no errors
             # Nothing is stored yet, so nothing is damaged: KMS gave no usable key.
             failure = calls.failure
             if failure is None or isinstance(failure, DamagedKey):
@@ -162,7 +162,7 @@ class AwsKmsWrapper:
             return envelope.unseal(self._keyring_maker(calls), wrapped, context)
         except DamagedKey:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001  # the SDK documents no errors
             raise (
                 calls.failure
                 or DamagedKey("A stored key does not belong to its row or its wrapping key.")
