@@ -2,6 +2,7 @@
 keys, their events and their counts stay together."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
 from tests.conftest import DatabaseUrls
 from vault_service.adapters.kms.local import UnsafeLocalRootKey
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.keys import PostgresKeyStore
 from vault_service.adapters.postgres.migrate import upgrade
-from vault_service.cli.keys import as_table, described, find_keys, rotate_keys
+from vault_service.cli.keys import app, as_table, described, find_keys, rotate_keys
 from vault_service.domain.catalog import Catalog, DataClass, Domain, TokenFormat
 from vault_service.domain.errors import Code, DamagedKey, IntegrityFailure, VaultError
 from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
@@ -250,3 +252,33 @@ async def test_listing_and_rotating_at_the_command_line(vault: Vault) -> None:
             await rotate_keys(services, tenant, names, KeyPurpose.RECORD)
     with pytest.raises(VaultError):
         await rotate_keys(services, "main", ["pan"], KeyPurpose.BLIND_INDEX)
+
+
+def test_the_commands_print_tables_and_json(
+    empty_database: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(empty_database.migrator_url)
+    monkeypatch.setenv("STRONGROOM_HOME", str(tmp_path))
+    monkeypatch.setenv("STRONGROOM_ENV", "test")
+    monkeypatch.setenv("STRONGROOM_DATABASE_URL", empty_database.app_url)
+    run = CliRunner()
+    empty = run.invoke(app, ["rotate"])
+    assert (empty.exit_code, empty.stdout.count("\n")) == (0, 1)
+    first = run.invoke(app, ["rotate", "--tenant", "main", "--data-class", "pan"])
+    assert first.exit_code == 0
+    assert "main pan: no key -> epoch 1" in first.stdout
+    again = run.invoke(app, ["rotate", "--json"])
+    (change,) = json.loads(again.stdout)
+    assert (change["old"]["epoch"], change["new"]["epoch"]) == (1, 2)
+    listed = json.loads(run.invoke(app, ["list", "--json"]).stdout)
+    assert [(key["epoch"], key["state"]) for key in listed] == [(1, "retired"), (2, "active")]
+    table = run.invoke(app, ["list", "--tenant", "main"]).stdout
+    assert table.splitlines()[0].split()[:3] == ["id", "tenant", "data_class"]
+    for refused in (
+        ["rotate", "--purpose", "blind_index", "--data-class", "pan"],
+        ["rotate", "--data-class", "no_such_class"],
+        ["list", "--tenant", "nobody"],
+    ):
+        result = run.invoke(app, refused)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr
