@@ -3,6 +3,8 @@
 import json
 import os
 import pwd
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -194,16 +196,26 @@ def test_keys_of_principals_that_are_no_longer_declared_can_be_seen_and_revoked(
     assert last_event(urls, "revoke_key")["tenant"] == "-"
 
 
-def test_a_database_that_is_gone_is_told_without_its_url(run: Run) -> None:
-    result = CliRunner().invoke(
-        app,
-        ["issue-key", "checkout"],
+def test_a_database_that_is_gone_is_told_on_stderr_without_its_url(tmp_path: Path) -> None:
+    # In a process of its own: what the logger takes for standard output is real there.
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from vault_service.cli.principals import app; app(['issue-key', 'checkout'])",
+        ],
         env={
+            **os.environ,
             "STRONGROOM_ENV": "test",
+            "STRONGROOM_HOME": str(tmp_path),
             "STRONGROOM_DATABASE_URL": "postgresql://me:hidden-word@127.0.0.1:1/x",
             "STRONGROOM_POLICY_DIR": str(POLICIES),
         },
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert result.exit_code == 2
+    assert result.returncode == 2
     assert result.stdout == ""
-    assert "hidden-word" not in result.output
+    assert "database cannot be used" in result.stderr
+    assert "hidden-word" not in result.stderr

@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -20,10 +21,15 @@ def with_services(use: Callable[["Services"], Awaitable[_T]]) -> _T:
     """What ``use`` returns, given the services of this environment; exit 2 with the
     reason on standard error where they cannot be had, or refuse."""
     try:
+        import structlog
+
         from vault_service.bootstrap import open_services
         from vault_service.settings import load
     except ImportError:
         stop("The server is not installed; run: pip install 'strongroom[server]'")
+    if not structlog.is_configured():
+        # Standard output belongs to the answer: a key is piped from there.
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
     async def run() -> _T:
         async with open_services(load()) as services:
