@@ -68,7 +68,6 @@ class Summary:
     rejected: int = 0
     cells: int = 0
     distinct: int | None = 0
-    requests_items: int = 0
     seconds: float = 0.0
     rejects_file: Path | None = None
 

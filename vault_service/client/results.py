@@ -54,12 +54,13 @@ class DetokenizeItem(Redacted, frozen=True, omit_defaults=True):
 
 class ItemError(msgspec.Struct, frozen=True):
     """Why an item failed; ``detail`` is constant text, ``rule`` names the broken rule
-    of the data class where there is one."""
+    and ``field`` the field of the item that broke it, where there is one."""
 
     code: str
     detail: str = ""
     retryable: bool = False
     rule: str | None = None
+    field: str | None = None
 
 
 class ItemResult(Redacted, frozen=True, kw_only=True):
@@ -148,6 +149,7 @@ class TokenDescription(msgspec.Struct, frozen=True):
 
     token: str
     data_class: str
+    forms: list[str] = []
     tags: dict[str, str] = {}
     subject: str | None = None
     created_at: str | None = None
@@ -173,6 +175,16 @@ class CatalogInfo(msgspec.Struct, frozen=True):
     purposes: dict[str, str]
 
 
+class BudgetInfo(msgspec.Struct, frozen=True):
+    """A reveal budget; ``None`` is no limit of that kind, for ``purpose`` any purpose."""
+
+    purpose: str | None = None
+    tokens_per_hour: int | None = None
+    tokens_per_day: int | None = None
+    subjects_per_hour: int | None = None
+    subjects_per_day: int | None = None
+
+
 class PrincipalInfo(msgspec.Struct, frozen=True):
     """Who the vault thinks the caller is."""
 
@@ -180,16 +192,21 @@ class PrincipalInfo(msgspec.Struct, frozen=True):
     tenant: str
     type: str | None = None
     tags: dict[str, str] = {}
+    budgets: list[BudgetInfo] = []
+    policy_hash: str | None = None
 
 
 class Explanation(msgspec.Struct, frozen=True):
     """What the policies would decide, and which of them. ``form`` is the form that
-    would result, ``budget_left`` the tokens left in the tightest reveal budget."""
+    would result, ``budget_left`` the tokens left in the tightest reveal budget,
+    ``errors`` the policies that could not be evaluated (which denies)."""
 
     allowed: bool
     policies: list[str] = []
+    errors: list[str] = []
     form: str | None = None
     budget_left: int | None = None
+    policy_hash: str | None = None
 
 
 class Found(msgspec.Struct, frozen=True):
