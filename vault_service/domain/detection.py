@@ -16,9 +16,15 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from vault_service.domain.detection_cards import MIN_DIGITS, CardMatch, card_matches
-from vault_service.domain.detection_personal import emails, ibans, phones, social_security_numbers
+from vault_service.domain.detection_personal import (
+    emails,
+    ibans,
+    phones,
+    social_security_numbers,
+)
 from vault_service.domain.detection_text import fold
 
+_NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
 _PERCENT: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 
 
@@ -105,7 +111,13 @@ def looks_like_card_number(text: str) -> bool:
     """
     if len(text) < MIN_DIGITS:
         return False
-    folded = fold(text)
+    if text.isascii():
+        # Every writing shows twelve digits at least, percent-encoded ones too.
+        if len(text.encode("ascii").translate(None, _NO_DIGITS)) < MIN_DIGITS:
+            return False
+        folded = text
+    else:
+        folded = fold(text)
     first = next(card_matches(folded), None)
     if first is None and "%" not in folded:
         return False
@@ -123,12 +135,10 @@ def _cards(folded: str, accounts: list[_Span]) -> Iterator[CardMatch]:
             yield card
     if "%" in folded and _PERCENT.search(folded) is not None:
         starts = [span.start for span in found]
-        decoded, pieces, origins = _percent_decoded(folded)
-        for card in card_matches(decoded):
-            mapped = card._replace(
-                start=_origin(card.start, pieces, origins),
-                end=_origin(card.end - 1, pieces, origins) + 1,
-            )
+        decoded = _Decoded(folded)
+        for card in card_matches(decoded.text):
+            last = decoded.origin(card.end - 1)
+            mapped = card._replace(start=decoded.origin(card.start).start, end=last.end)
             if not _overlaps(mapped, found, starts):
                 yield mapped
 
@@ -139,33 +149,44 @@ def _overlaps(card: CardMatch, spans: list[_Span], starts: list[int]) -> bool:
     return at > 0 and spans[at - 1].end > card.start
 
 
-def _percent_decoded(text: str) -> tuple[str, list[int], list[int]]:
-    """The text with its percent-encoding undone (RFC 3986 2.1) and folded, and where
-    its pieces came from: their starts in the result and in ``text``."""
-    parts: list[str] = []
-    pieces: list[int] = []
-    origins: list[int] = []
-    length = position = 0
+class _Decoded:
+    """Text with its percent-encoding undone (RFC 3986 2.1) and folded, that knows where
+    each of its characters came from."""
 
-    def add(part: str, origin: int) -> None:
-        nonlocal length
-        parts.append(part)
-        pieces.append(length)
-        origins.append(origin)
-        length += len(part)
+    def __init__(self, text: str) -> None:
+        # Pieces: where they start here and there, and how far apart characters are there.
+        self._starts: list[int] = []
+        self._origins: list[int] = []
+        self._strides: list[int] = []
+        parts: list[str] = []
+        length = position = 0
+        for match in _PERCENT.finditer(text):
+            octets = bytes.fromhex(match[0].replace("%", ""))
+            decoded = octets.decode("utf-8", "surrogateescape")
+            # One octet a character, or else one piece a character.
+            pieces = [decoded] if len(decoded) == len(octets) else list(decoded)
+            origin = match.start()
+            length = self._add(length, text[position:origin], position, 1, parts)
+            for piece in pieces:
+                octet_count = len(piece.encode("utf-8", "surrogateescape"))
+                stride = 3 * octet_count // len(piece)
+                length = self._add(length, fold(piece), origin, stride, parts)
+                origin += 3 * octet_count
+            position = match.end()
+        self._add(length, text[position:], position, 1, parts)
+        self.text = "".join(parts)
 
-    for match in _PERCENT.finditer(text):
-        if match.start() > position:
-            add(text[position : match.start()], position)
-        octets = bytes.fromhex(match[0].replace("%", ""))
-        add(fold(octets.decode("utf-8", "replace")), match.start())
-        position = match.end()
-    add(text[position:], position)
-    return "".join(parts), pieces, origins
+    def _add(self, length: int, part: str, origin: int, stride: int, parts: list[str]) -> int:
+        if part:
+            parts.append(part)
+            self._starts.append(length)
+            self._origins.append(origin)
+            self._strides.append(stride)
+        return length + len(part)
 
-
-def _origin(index: int, pieces: list[int], origins: list[int]) -> int:
-    """Where the character at ``index`` of the decoded text stood, or near it: a
-    position inside an encoded piece is counted from its beginning."""
-    at = bisect_right(pieces, index) - 1
-    return origins[at] + index - pieces[at]
+    def origin(self, index: int) -> _Span:
+        """Where the character at ``index`` stands in the original text."""
+        at = bisect_right(self._starts, index) - 1
+        stride = self._strides[at]
+        start = self._origins[at] + (index - self._starts[at]) * stride
+        return _Span(start, start + stride)

@@ -30,7 +30,7 @@ _RANGES: Final = """
 6011 644-649 65 16,17,18,19          Discover
 622126-622925   16,17,18,19          Discover
 3528-3589       16,17,18,19          JCB
-2131 1800       15                   JCB
+2131            15                   JCB
 62 810-819      16,17,18,19          UnionPay
 31              19                   China T-Union ?
 5018 5020 5033 5038 5893 6304 6390 6703 6706 6709 6759 6761-6763 6767 6771 6799 \
@@ -140,7 +140,7 @@ _UUID: Final = re.compile(
     r"(?![0-9A-Za-z])"
 )
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
-_HEX_REACH: Final = 32
+_UUID_REACH: Final = 37
 _MIN_HEX_WORD: Final = 32
 
 
@@ -169,7 +169,7 @@ def _judge(text: str, match: re.Match[str]) -> CardMatch | None:
             return None
         certain = issuer_range(digits)
         if certain is not None and luhn_valid(digits):
-            if _inside_identifier(text, start, start + len(written)):
+            if _inside_uuid(text, start, start + len(written)):
                 return None
             # Numbers side by side may look like groups of one number.
             usual = match["a"] is not None or match["b"] is not None
@@ -192,7 +192,7 @@ def _one_run(text: str, digits: str, start: int, end: int) -> CardMatch | None:
         if whole and _FLOAT_ZERO.match(text, end) is not None:
             return CardMatch(start, end, False)
         return None
-    if _is_fraction(text, start) or _inside_identifier(text, start, end):
+    if _is_fraction(text, start) or _inside_uuid(text, start, end) or _inside_hex(text, start, end):
         return None
     fraction = _FRACTION.match(text, end)
     if fraction is not None and fraction[1].strip("0"):
@@ -220,14 +220,19 @@ def _is_fraction(text: str, start: int) -> bool:
     return start >= 2 and text[start - 1] == "." and text[start - 2] in "0123456789"
 
 
-def _inside_identifier(text: str, start: int, end: int) -> bool:
-    """Whether the digits are part of a UUID or of a long hexadecimal word."""
-    for match in _UUID.finditer(text, max(0, start - 37), end + 37):
-        if match.start() < end and match.end() > start:
-            return True
+def _inside_uuid(text: str, start: int, end: int) -> bool:
+    """Whether the digits are part of a UUID (RFC 9562 4)."""
+    return any(
+        match.start() < end and match.end() > start
+        for match in _UUID.finditer(text, max(0, start - _UUID_REACH), end + _UUID_REACH)
+    )
+
+
+def _inside_hex(text: str, start: int, end: int) -> bool:
+    """Whether the run of digits is part of a long hexadecimal word, such as a digest."""
     left, right = start, end
-    while left > 0 and start - left < _HEX_REACH and text[left - 1] in _HEX:
+    while left > 0 and start - left < _MIN_HEX_WORD and text[left - 1] in _HEX:
         left -= 1
-    while right < len(text) and right - end < _HEX_REACH and text[right] in _HEX:
+    while right < len(text) and right - end < _MIN_HEX_WORD and text[right] in _HEX:
         right += 1
     return right - left >= _MIN_HEX_WORD

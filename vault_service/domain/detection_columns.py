@@ -24,7 +24,7 @@ _CARD_NAME: Final = re.compile(
 )
 _CARD_WORDS: Final = frozenset({"pan", "pans", "ccn", "card", "cards"})
 _PHONE_WORDS: Final = re.compile(r"(?:tele)?phone|mobile|msisdn|telefon|\Atel\Z|\Afax\Z|\Acell\Z")
-_SSN_NAME: Final = re.compile(r"ssn|socialsecurity")
+_SSN_WORD: Final = re.compile(r"\Assn|ssn\Z")
 # phone_type, mobile_orders, ssn_id: about such a value, but not one.
 _ABOUT: Final = frozenset(
     {"id", "ids", "type", "count", "code", "token", "tokens", "verified", "at", "date", "time"}
@@ -53,7 +53,7 @@ def name_hints(name: str) -> frozenset[Kind]:
         hints.add(Kind.PAN)
     if any(_PHONE_WORDS.search(word) is not None for word in words):
         hints.add(Kind.PHONE)
-    if _SSN_NAME.search(joined) is not None:
+    if "socialsecurity" in joined or any(_SSN_WORD.search(word) is not None for word in words):
         hints.add(Kind.US_SSN)
     return frozenset(hints)
 

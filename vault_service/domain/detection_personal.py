@@ -35,7 +35,8 @@ _FILE_ENDINGS: Final = frozenset({"png", "jpg", "jpeg", "gif", "svg", "webp", "c
 
 _INTERNATIONAL: Final = re.compile(r"\+(?<!\w\+)(?:[ .\-/()]{0,2}\d){7,15}(?![\d])", re.ASCII)
 _NORTH_AMERICAN: Final = re.compile(
-    r"(?<![\d.-])(?:(\([2-9]\d\d\)[ ]?)|[2-9]\d\d[-. ])[2-9]\d\d[-. ]\d{4}(?![\d-])", re.ASCII
+    r"(?<![\d.-])(?:(\([2-9]\d\d\)[ ]?)|[2-9]\d\d[-. ])[2-9]\d\d[-. ]\d{4}(?![\d-])",
+    re.ASCII,
 )
 _NATIONAL: Final = re.compile(r"(?<![\w+])\(?0?\d(?:[ .\-/()]{0,2}\d){5,14}(?![\d])", re.ASCII)
 
@@ -116,7 +117,11 @@ def phones(text: str, hinted: bool) -> Iterator[tuple[int, int, int]]:
             rank = _international(match[0])
             if rank is not None:
                 ends.append(match.end())
-                yield match.start(), match.end(), MEDIUM if hinted and rank == LOW else rank
+                yield (
+                    match.start(),
+                    match.end(),
+                    MEDIUM if hinted and rank == LOW else rank,
+                )
     if len(text) < 7:
         return
     if hinted:

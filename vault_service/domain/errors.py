@@ -138,5 +138,15 @@ class KeyUnavailable(VaultError):
         super().__init__(Code.KEY_UNAVAILABLE, detail, retry_after=retry_after)
 
 
+class IdempotencyMismatch(VaultError):
+    """An ``Idempotency-Key`` came again with another body."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Code.IDEMPOTENCY_CONFLICT,
+            "This Idempotency-Key was used with another body; use a new key.",
+        )
+
+
 class ConfigurationError(Exception):
     """Settings or policy files are unusable; the message says how to mend them."""

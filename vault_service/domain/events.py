@@ -19,6 +19,7 @@ from vault_service.domain.access import Tags
 
 _CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _encode = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def new_event_id() -> str:
@@ -137,3 +138,12 @@ def _group_body(group: EventGroup) -> dict[str, Any]:
 
 def _kept(value: object) -> bool:
     return not (value is None or value == 0 or value == () or value == [] or value == {})
+
+
+def mentions(body: bytes, *, token: str | None, subject: str | None) -> bool:
+    """Whether the event with these canonical bytes is about the token and the subject
+    (``None``: any)."""
+    groups = _decode(body).get("groups", [])
+    return (
+        token is None or any(token in group.get("tokens", ()) for group in groups)
+    ) and (subject is None or any(subject in group.get("subjects", ()) for group in groups))

@@ -148,13 +148,18 @@ class Authenticator:
                 return await self._verifier.oidc(credential)
         try:
             return await self._verifier.presigned(
-                credential.removeprefix(STS_PREFIX), lambda: self._limiter.must_wait(source)
+                credential.removeprefix(STS_PREFIX),
+                lambda: self._limiter.must_wait(source),
             )
         except VaultError as error:
             if error.code is not Code.RATE_LIMITED:
                 raise
             raise _failed(
-                error.code, error.detail, method, counted=False, retry_after=error.retry_after
+                error.code,
+                error.detail,
+                method,
+                counted=False,
+                retry_after=error.retry_after,
             ) from None
 
     async def _failure(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
@@ -11,23 +12,37 @@ from vault_service.domain.sensitive import Sensitive
 MAX_ITEMS = 10_000
 
 
-class TokenizeItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """One value to tokenize. ``expires_in`` is in seconds."""
+class TokenizeItem(msgspec.Struct, forbid_unknown_fields=True):
+    """One value to tokenize. ``expires_in`` is in seconds.
+
+    ``value`` is a plain string because that is what the decoder makes without a detour
+    that a hostile body could blow up; the item itself never shows it.
+    """
 
     data_class: str
-    value: Sensitive
+    value: str
     reference: str | None = None
     subject: str | None = None
     tags: dict[str, str] | None = None
     expires_in: int | None = None
 
+    def __repr__(self) -> str:
+        return "TokenizeItem(…)"
 
-class DetokenizeItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+
+class DetokenizeItem(msgspec.Struct, forbid_unknown_fields=True):
     """One token to reveal, in ``form`` (``masked`` by default)."""
 
     token: str
     form: str = "masked"
     reference: str | None = None
+
+
+_FIELDS: Final = {
+    Code.INVALID_VALUE: "value",
+    Code.SENSITIVE_AUTHENTICATION_DATA: "value",
+    Code.UNKNOWN_DATA_CLASS: "data_class",
+}
 
 
 class ItemError(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,14 +52,16 @@ class ItemError(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str
     retryable: bool
     rule: str | None = None
+    field: str | None = None
 
     @classmethod
     def of(cls, error: VaultError) -> "ItemError":
         """The item's error for an exception."""
+        if error.errors:
+            first = error.errors[0]
+            return cls(error.code, error.detail, error.retryable, first.rule, first.field)
         rule = getattr(error, "rule", None)
-        if rule is None and error.errors:
-            rule = error.errors[0].rule
-        return cls(error.code, error.detail, error.retryable, rule)
+        return cls(error.code, error.detail, error.retryable, rule, _FIELDS.get(error.code))
 
 
 class TokenizedItem(msgspec.Struct, omit_defaults=True, gc=False):

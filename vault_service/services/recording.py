@@ -1,6 +1,7 @@
 """Makes audit events: what each must hold is decided here, once (PCI-DSS 10.2.2)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -106,6 +107,21 @@ class Recorder:
             code=code,
             detail=detail or {},
         )
+
+
+    def key_event(
+        self,
+        tenant: str,
+        principal: str,
+        action: str,
+        data_class: str | None,
+        detail: Mapping[str, Any],
+    ) -> AuditEvent:
+        """The event of a data key that was made or rotated (PCI-DSS 10.2.1.7)."""
+        event = self.system_event(action, principal=principal, tenant=tenant, detail=detail)
+        if data_class is None:
+            return event
+        return replace(event, groups=(EventGroup("ok", data_class),))
 
 
 def _outcome(groups: Sequence[EventGroup], code: Code | None) -> str:

@@ -50,7 +50,10 @@ class AttemptLimiter:
     """Counts failed attempts and says who has to wait."""
 
     def __init__(
-        self, throttle: Throttle, clock: Clock, limits: ThrottleLimits = ThrottleLimits()
+        self,
+        throttle: Throttle,
+        clock: Clock,
+        limits: ThrottleLimits = ThrottleLimits(),
     ) -> None:
         self._throttle = throttle
         self._clock = clock

@@ -136,7 +136,7 @@ class Sorter:
                     result.data_class = None
                     raise self._unknown(item.data_class)
                 data_class, normalize, masked = rule
-                value = normalize(item.value.reveal())
+                value = normalize(item.value)
             except VaultError as error:
                 fail(result, ItemError.of(error))
                 continue

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.schema import idempotency
-from vault_service.domain.errors import Code, VaultError
+from vault_service.domain.errors import Code, IdempotencyMismatch, VaultError
 from vault_service.domain.ports import IdempotencyClaim
 
 KEPT: Final = timedelta(hours=24)
@@ -64,10 +64,7 @@ class PostgresIdempotency:
             )
             row = found.first()
         if row is not None and row.request_digest != claim.request_digest:
-            raise VaultError(
-                Code.IDEMPOTENCY_CONFLICT,
-                "This Idempotency-Key was used with another body; use a new key.",
-            )
+            raise IdempotencyMismatch()
         if row is None or row.answer is None:
             raise IdempotencyBusy()
         answer: bytes = row.answer

@@ -1,0 +1,91 @@
+"""``GET /v1/audit/events``: the access log, newest first."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from vault_service.api.endpoint import Answer, Call
+from vault_service.api.wire import malformed
+from vault_service.domain.metadata import check_text
+from vault_service.domain.ports import AuditQuery
+
+PARAMETERS = frozenset(
+    {
+        "principal",
+        "action",
+        "outcome",
+        "data_class",
+        "token",
+        "subject",
+        "purpose",
+        "from",
+        "to",
+        "limit",
+        "cursor",
+    }
+)
+_DEFAULT_LIMIT = 100
+
+
+class AuditAnswer(msgspec.Struct):
+    """The answer of ``GET /v1/audit/events``; ``next_cursor`` is null on the last page."""
+
+    events: list[msgspec.Raw]
+    next_cursor: str | None
+    request_id: str
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def events(call: Call) -> Answer:
+    """Recorded events of the caller's tenant that match the filters."""
+    query = call.query
+    for name in ("principal", "action", "outcome", "data_class", "token", "subject", "purpose"):
+        if name in query:
+            check_text(query[name], name)
+    limit = _number(query.get("limit"), "limit", _DEFAULT_LIMIT)
+    found = await call.application.read_audit(
+        call.context,
+        AuditQuery(
+            tenant=call.context.principal.tenant,
+            limit=limit,
+            principal=query.get("principal"),
+            action=query.get("action"),
+            outcome=query.get("outcome"),
+            data_class=query.get("data_class"),
+            token=query.get("token"),
+            subject=query.get("subject"),
+            purpose=query.get("purpose"),
+            since=_time(query.get("from"), "from"),
+            until=_time(query.get("to"), "to"),
+            before=_number(query["cursor"], "cursor", 0) if "cursor" in query else None,
+        ),
+    )
+    return Answer(
+        _encode(
+            AuditAnswer(
+                [msgspec.Raw(body) for _, body in found],
+                str(found[-1][0]) if len(found) == limit else None,
+                call.context.request_id,
+            )
+        )
+    )
+
+
+def _number(text: str | None, name: str, default: int) -> int:
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise malformed("type", "The parameter must be a whole number.", name)
+    return int(text)
+
+
+def _time(text: str | None, name: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise malformed("type", "The parameter must be an RFC 3339 time.", name) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -1,0 +1,272 @@
+"""One request from its arrival to its answer: limits, identity, handler, errors.
+
+An :class:`Endpoint` is an ASGI application for one route. The order is fixed: request
+id, authentication, size limit, body, handler; whatever goes wrong becomes one problem
+document, is counted, and, where a principal was known, is in the audit log before the
+answer leaves. Nothing of the path, query or body is ever logged.
+"""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from secrets import token_hex
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import structlog
+
+from vault_service.api.application import Application
+from vault_service.api.problems import MEDIA_TYPE, problem
+from vault_service.api.wire import MAX_BODY, malformed
+from vault_service.domain.access import Action
+from vault_service.domain.credentials import AuthenticationFailed
+from vault_service.domain.detection import looks_like_card_number
+from vault_service.domain.errors import Code, ConfigurationError, VaultError
+from vault_service.domain.principals import Principal
+from vault_service.domain.sad import sensitive_in_metadata
+from vault_service.services.context import RequestContext
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+JSON: Final = b"application/json"
+_log = structlog.get_logger("strongroom.api")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+# Failures of the vault itself: the log that would record them is what failed.
+_NOT_RECORDABLE: Final = frozenset({Code.AUDIT_UNAVAILABLE, Code.DATABASE_UNAVAILABLE})
+
+
+@dataclass(slots=True)
+class Call:
+    """What a handler gets. ``context`` is ``None`` on public routes alone. Header names
+    are in lower case."""
+
+    application: Application
+    context: RequestContext
+    headers: Mapping[bytes, bytes]
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+    def header(self, name: bytes) -> str | None:
+        """A header's text, if it was sent."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a handler gives back."""
+
+    body: bytes = field(default=b"", repr=False)
+    status: int = 200
+    media_type: bytes = JSON
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+class Endpoint:
+    """One route. ``action`` names it in the audit log where a request fails before a use
+    case could record it; ``None`` for routes that are not recorded."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        route: str,
+        method: str,
+        action: Action | None = None,
+        parameters: frozenset[str] = frozenset(),
+    ) -> None:
+        self.handler = handler
+        self.route = route
+        self.method = method
+        self.action = action
+        self.parameters = parameters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        started = time.perf_counter()
+        application: Application = scope["app"].state.application
+        headers = dict(scope["headers"])
+        request_id = request_id_of(headers.get(b"x-request-id"))
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        context: RequestContext | None = None
+        try:
+            principal = await self._authenticate(application, headers, scope, request_id)
+            context = RequestContext(principal, request_id, application.clock())
+            body = await _body(headers, receive)
+            query = self._query(scope["query_string"])
+            call = Call(application, context, headers, scope["path_params"], query, body)
+            answer = await self.handler(call)
+        except VaultError as error:
+            answer = await self._failed(application, context, request_id, error)
+        except ConfigurationError as error:
+            answer = await self._broken(application, context, request_id, error)
+        except Exception as error:
+            answer = await self._broken(application, context, request_id, error)
+        await _send(send, answer, request_id)
+        seconds = time.perf_counter() - started
+        application.observer.request(self.route, self.method, answer.status, seconds)
+
+    async def _authenticate(
+        self, application: Application, headers: Mapping[bytes, bytes], scope: Scope, request_id: str
+    ) -> Principal:
+        authorization = headers.get(b"authorization")
+        text = None if authorization is None else authorization.decode("latin-1")
+        if text is not None:
+            principal = application.authenticator.cached(text)
+            if principal is not None:
+                return principal
+        client = scope.get("client")
+        source = client[0] if client else "unknown"
+        try:
+            return await application.authenticator.authenticate(text, source)
+        except AuthenticationFailed as error:
+            application.observer.authentication_failed(error.method)
+            if error.counted:
+                # PCI-DSS 10.2.1.4
+                event = application.recorder.system_event(
+                    "authenticate",
+                    principal=None,
+                    request_id=request_id,
+                    code=error.code,
+                    detail={
+                        "reason": error.reason,
+                        "method": error.method,
+                        "source": source,
+                        **({} if error.key_id is None else {"key_id": error.key_id}),
+                    },
+                )
+                await application.store.append(event)
+                error.event_id = event.id
+            raise
+
+    def _query(self, raw: bytes) -> dict[str, str]:
+        if not raw:
+            return {}
+        try:
+            pairs = parse_qsl(
+                raw.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict"
+            )
+        except ValueError:
+            raise malformed("query", "The query string is malformed.", "query") from None
+        found: dict[str, str] = {}
+        for name, value in pairs:
+            if name not in self.parameters:
+                raise malformed("unknown_field", "The query has an unknown parameter.", "query")
+            if name in found:
+                raise malformed("duplicate_key", "A parameter stands twice.", name)
+            refuse_sensitive(value, name)
+            found[name] = value
+        return found
+
+    async def _failed(
+        self,
+        application: Application,
+        context: RequestContext | None,
+        request_id: str,
+        error: VaultError,
+    ) -> Answer:
+        if (
+            context is not None
+            and self.action is not None
+            and error.event_id is None
+            and error.code not in _NOT_RECORDABLE
+        ):
+            event = application.recorder.refusal(context, self.action, error)
+            try:
+                await application.store.append(event)
+                error.event_id = event.id
+            except VaultError as unrecorded:
+                error = unrecorded
+        status, body, headers = problem(error, request_id)
+        return Answer(body, status, MEDIA_TYPE, headers)
+
+    async def _broken(
+        self,
+        application: Application,
+        context: RequestContext | None,
+        request_id: str,
+        error: Exception,
+    ) -> Answer:
+        """An error that nobody foresaw: logged by type and place, told as ``internal``."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        _log.error(
+            "unexpected_error",
+            error_class=type(error).__name__,
+            module=None if trace is None else trace.tb_frame.f_globals.get("__name__"),
+            line=None if trace is None else trace.tb_lineno,
+        )
+        opaque = VaultError(Code.INTERNAL, "The vault failed; the request id finds it in the log.")
+        return await self._failed(application, context, request_id, opaque)
+
+
+def request_id_of(header: bytes | None) -> str:
+    """The caller's request id where it may be kept in clear, else a fresh one."""
+    if header is not None:
+        text = header.decode("latin-1")
+        if _REQUEST_ID.fullmatch(text) and not (
+            looks_like_card_number(text) or sensitive_in_metadata(text)
+        ):
+            return text
+    return f"req_{token_hex(12)}"
+
+
+def refuse_sensitive(text: str, field: str) -> None:
+    """Refuse a card number where the URL is written down by every proxy on the way."""
+    if looks_like_card_number(text):
+        error = malformed("no_card_number", "URLs must not hold card numbers.", field)
+        raise VaultError(Code.SENSITIVE_VALUE_IN_METADATA, error.detail, errors=error.errors)
+
+
+async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    length = headers.get(b"content-length")
+    if length is not None and length.isdigit() and int(length) > MAX_BODY:
+        raise _too_large()
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        if len(body) > MAX_BODY:
+            raise _too_large()
+        return body
+    parts = [body]
+    size = len(body)
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise malformed("incomplete", "The body ended early.")
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MAX_BODY:
+            raise _too_large()
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large() -> VaultError:
+    return VaultError(Code.PAYLOAD_TOO_LARGE, "A body has at most 16 MiB; split the request.")
+
+
+async def _send(send: Send, answer: Answer, request_id: str) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": [
+                (b"content-type", answer.media_type),
+                (b"content-length", str(len(answer.body)).encode()),
+                (b"x-request-id", request_id.encode()),
+                (b"cache-control", b"no-store"),
+                (b"x-content-type-options", b"nosniff"),
+                *answer.headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": answer.body})

@@ -1,0 +1,168 @@
+"""The OpenAPI document, made from the message types and the table of routes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from vault_service import __version__
+from vault_service.api.endpoint import Endpoint
+from vault_service.api.health import ReadyAnswer
+from vault_service.api.problems import Problem
+from vault_service.domain.columns import MEDIA_TYPE as ARROW
+from vault_service.domain.sensitive import Sensitive
+
+_REF: Final = "#/components/schemas/{name}"
+_TEXTS: Final = {
+    200: "Done.",
+    204: "Done; no content.",
+    207: "Some items failed; each says how it ended.",
+    400: "The request is malformed.",
+    401: "No valid credential.",
+    403: "The policies do not allow it.",
+    404: "There is no such thing, or not for this tenant.",
+    405: "The method is not known here.",
+    409: "A request with this Idempotency-Key is still at work.",
+    410: "The token has expired or its value was erased.",
+    413: "Too large, or too many items.",
+    422: "A value or the request breaks a rule.",
+    429: "A reveal budget is used up, or too many failed attempts; see Retry-After.",
+    500: "The vault failed.",
+    503: "A key, the audit log or the database is unavailable; see Retry-After.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What the document says of a route beyond its endpoint."""
+
+    endpoint: Endpoint
+    summary: str
+    statuses: tuple[int, ...]
+    request: type | None = None
+    answer: type | None = None
+    arrow: bool = False
+    idempotent: bool = False
+
+
+def document(operations: Sequence[Operation]) -> dict[str, Any]:
+    """The OpenAPI 3.1 document."""
+    kinds = [Problem, ReadyAnswer]
+    kinds += [kind for o in operations for kind in (o.request, o.answer) if kind is not None]
+    _, schemas = msgspec.json.schema_components(
+        kinds, schema_hook=_schema_hook, ref_template=_REF
+    )
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        path = paths.setdefault(operation.endpoint.route, {})
+        path[operation.endpoint.method.lower()] = _operation(operation)
+    paths["/healthz"] = {"get": _public("Liveness", {"200": {"description": "It lives."}})}
+    paths["/readyz"] = {
+        "get": _public(
+            "Readiness",
+            {
+                "200": _content("Requests can be served.", ReadyAnswer),
+                "503": _content("Something is away.", ReadyAnswer),
+            },
+        )
+    }
+    paths["/metrics"] = {
+        "get": _public("Prometheus metrics", {"200": {"description": "The metrics page."}})
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Strongroom",
+            "version": __version__,
+            "description": "A self-hosted, privacy-isolated vault for card and personal data.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key (srk_…), an OIDC token, or sts. and a presigned"
+                    " GetCallerIdentity URL in base64url.",
+                }
+            },
+        },
+        "security": [{"bearer": []}],
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    endpoint = operation.endpoint
+    found: dict[str, Any] = {
+        "summary": operation.summary,
+        "operationId": endpoint.handler.__name__ + "_" + endpoint.method.lower(),
+        "parameters": _parameters(operation),
+        "responses": {
+            str(status): _response(operation, status) for status in operation.statuses
+        },
+    }
+    if operation.request is not None:
+        content: dict[str, Any] = {"application/json": {"schema": _schema(operation.request)}}
+        if operation.arrow:
+            content[ARROW] = {"schema": {"type": "string", "contentMediaType": ARROW}}
+        found["requestBody"] = {"required": True, "content": content}
+    return found
+
+
+def _response(operation: Operation, status: int) -> dict[str, Any]:
+    if status >= 400:
+        return _content(_TEXTS[status], Problem, "application/problem+json")
+    if operation.answer is None or status == 204:
+        return {"description": _TEXTS[status]}
+    found = _content(_TEXTS[status], operation.answer)
+    if operation.arrow:
+        found["content"][ARROW] = {"schema": {"type": "string", "contentMediaType": ARROW}}
+    return found
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    endpoint = operation.endpoint
+    found: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": {"type": "integer" if name == "limit" else "string"},
+        }
+        for name in sorted(endpoint.parameters)
+    ]
+    if "{token}" in endpoint.route:
+        found.append(
+            {"name": "token", "in": "path", "required": True, "schema": {"type": "string"}}
+        )
+    if operation.idempotent:
+        found.append(
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": False,
+                "schema": {"type": "string", "minLength": 1, "maxLength": 256},
+            }
+        )
+    return found
+
+
+def _public(summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    return {"summary": summary, "security": [], "responses": responses}
+
+
+def _content(text: str, kind: type, media_type: str = "application/json") -> dict[str, Any]:
+    return {"description": text, "content": {media_type: {"schema": _schema(kind)}}}
+
+
+def _schema(kind: type) -> dict[str, str]:
+    return {"$ref": _REF.format(name=kind.__name__)}
+
+
+def _schema_hook(kind: type) -> dict[str, Any]:
+    if kind is Sensitive:
+        return {"type": "string"}
+    raise NotImplementedError

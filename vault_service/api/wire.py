@@ -1,0 +1,153 @@
+"""Request bodies: JSON into message types, strictly, and errors that never echo.
+
+msgspec refuses wrong types, unknown fields, malformed JSON and lone surrogates while it
+decodes; its messages quote names that came from outside, so they are translated here.
+Duplicate keys (RFC 8259 4) it lets pass, so they are looked for here.
+"""
+
+import json
+import re
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from vault_service.domain.errors import Code, FieldError, VaultError
+from vault_service.services.items import MAX_ITEMS, DetokenizeItem, TokenizeItem
+
+MAX_BODY: Final = 16 * 1024 * 1024
+"""Bytes."""
+# Fields and tags of the largest lawful request. Counted before anything is built from
+# the body, so that many tiny parts cannot fill the memory.
+_MAX_KEYS: Final = MAX_ITEMS * 22
+_SPACED_KEY: Final = re.compile(rb'"[ \t\r\n]+:')
+_PLACE: Final = re.compile(r" - at `(?:key in )?\$([A-Za-z0-9_.\[\]]*)`$")
+_MISSING: Final = re.compile(r"Object missing required field `([a-z_]+)`")
+_TYPE: Final = re.compile(r"Expected `([a-z_ |]+)`, got `[a-z_]+`")
+
+T = TypeVar("T")
+
+
+class TokenizeBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST /v1/tokenize``."""
+
+    items: list[TokenizeItem]
+    mode: str = "partial"
+
+    def keys(self) -> int:
+        """How many keys the JSON of this body has, if none stands twice or is null."""
+        keys = 2 if self.mode != "partial" else 1
+        for item in self.items:
+            keys += 2
+            if item.reference is not None:
+                keys += 1
+            if item.subject is not None:
+                keys += 1
+            if item.tags is not None:
+                keys += 1 + len(item.tags)
+            if item.expires_in is not None:
+                keys += 1
+        return keys
+
+
+class DetokenizeBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST /v1/detokenize``."""
+
+    items: list[DetokenizeItem]
+    purpose: str | None = None
+    case: str | None = None
+
+    def keys(self) -> int:
+        """How many keys the JSON of this body has, if none stands twice or is null."""
+        keys = 1 + (self.purpose is not None) + (self.case is not None)
+        for item in self.items:
+            keys += 1
+            if item.form != "masked":
+                keys += 1
+            if item.reference is not None:
+                keys += 1
+        return keys
+
+
+class LookupBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST /v1/lookup``."""
+
+    data_class: str
+    value: str
+
+    def __repr__(self) -> str:
+        return "LookupBody(…)"
+
+
+class ExplainBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST /v1/policy/explain``: a request that is asked about, not made."""
+
+    action: str
+    data_class: str | None = None
+    form: str | None = None
+    purpose: str | None = None
+    tags: dict[str, str] = {}
+    item_count: int = 1
+
+
+_decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
+    kind: msgspec.json.Decoder(kind)
+    for kind in (TokenizeBody, DetokenizeBody, LookupBody, ExplainBody)
+}
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """The message in ``body``; ``invalid_request`` or ``too_many_items`` where it is none."""
+    if body.count(b'":') > _MAX_KEYS:
+        raise VaultError(
+            Code.TOO_MANY_ITEMS,
+            "The body has more parts than 10,000 items can have; split it.",
+            errors=(FieldError("items", "max_length", "Send at most 10,000 items."),),
+        )
+    try:
+        message: T = _decoders[kind].decode(body)
+    except msgspec.ValidationError as error:
+        raise _broken_rule(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise malformed("json", "The body is not well-formed JSON in UTF-8.") from None
+    _refuse_duplicate_keys(body, message)
+    return message
+
+
+def malformed(rule: str, detail: str, field: str = "body") -> VaultError:
+    """``invalid_request`` for a broken rule."""
+    return VaultError(Code.INVALID_REQUEST, detail, errors=(FieldError(field, rule, detail),))
+
+
+def _refuse_duplicate_keys(body: bytes, message: object) -> None:
+    """The quick test is exact where it says "none": every key ends in ``":`` unless
+    white space stands before the colon, so as many of these as fields were decoded
+    means that no key was there twice. Otherwise the body is read once more, slowly.
+    """
+    keys = getattr(message, "keys", None)
+    if keys is not None and body.count(b'":') == keys() and not _SPACED_KEY.search(body):
+        return
+    try:
+        json.loads(body, object_pairs_hook=_unique)
+    except (RecursionError, ValueError):
+        raise malformed("duplicate_key", "An object has a key twice.") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len(pairs) > 1 and len({key for key, _ in pairs}) != len(pairs):
+        raise ValueError
+
+
+def _broken_rule(message: str) -> VaultError:
+    """The error for a msgspec message. Only names of the contract are taken from it:
+    its path is made of field names and indexes, never of keys that came from outside."""
+    place = _PLACE.search(message)
+    path = place[1].lstrip(".") if place else ""
+    if missing := _MISSING.match(message):
+        field = f"{path}.{missing[1]}" if path else missing[1]
+        return malformed("required", "The field is required.", field)
+    if message.startswith("Object contains unknown field"):
+        return malformed("unknown_field", "The object has a field that is not known.", path)
+    if expected := _TYPE.match(message):
+        detail = f"The field must be: {expected[1].replace('|', 'or')}."
+        return malformed("type", detail, path or "body")
+    return malformed("type", "The field has the wrong type or is out of range.", path or "body")

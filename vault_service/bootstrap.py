@@ -1,0 +1,253 @@
+"""The composition root: builds the adapters and hands them to the use cases."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from vault_service.adapters.cedar import CedarEngine
+from vault_service.adapters.identity.aws_sts import StsVerifier
+from vault_service.adapters.identity.oidc import JwksCache, OidcVerifier
+from vault_service.adapters.kms.aws import AwsKmsWrapper
+from vault_service.adapters.kms.local import UnsafeLocalRootKey
+from vault_service.adapters.policy_files import PolicyBundle, load_bundle
+from vault_service.adapters.postgres.audit_reader import PostgresAuditReader
+from vault_service.adapters.postgres.budgets import PostgresBudgets
+from vault_service.adapters.postgres.credentials import PostgresCredentialStore, PostgresThrottle
+from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.idempotency import PostgresIdempotency
+from vault_service.adapters.postgres.keys import PostgresKeyStore
+from vault_service.adapters.postgres.migrate import upgrade
+from vault_service.adapters.postgres.readiness import Readiness
+from vault_service.adapters.postgres.token_store import PostgresTokenStore
+from vault_service.api.application import Application
+from vault_service.domain.catalog import Catalog, Domain
+from vault_service.domain.errors import ConfigurationError, VaultError
+from vault_service.domain.ports import KeyWrapper
+from vault_service.domain.principals import Principal
+from vault_service.services.authenticate import Authenticator
+from vault_service.services.authorize import Authorizer
+from vault_service.services.detokenize import Detokenize
+from vault_service.services.idempotency import Idempotency
+from vault_service.services.keys import Keyring
+from vault_service.services.lookup import Lookup
+from vault_service.services.principals import ApiKeys
+from vault_service.services.read_audit import ReadAudit
+from vault_service.services.recording import Recorder
+from vault_service.services.throttle import AttemptLimiter
+from vault_service.services.tokenize import Tokenize
+from vault_service.services.tokens import Tokens
+from vault_service.services.verification import CredentialVerifier
+from vault_service.settings import Settings
+
+_FLUSH_SECONDS = 5.0
+_TIDY_SECONDS = 600.0
+
+
+class PrometheusObserver:
+    """TEMP"""
+    def request(self, *a): pass
+    def items(self, *a): pass
+    def authentication_failed(self, *a): pass
+    def render(self): return b"", "text/plain"
+
+def telemetry_options():
+    return None
+
+def utc_now() -> datetime:
+    """The present, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything that one process of the service is made of."""
+
+    settings: Settings
+    bundle: PolicyBundle
+    engine: CedarEngine
+    database: Database
+    keyring: Keyring
+    recorder: Recorder
+    api_keys: ApiKeys
+    throttle: PostgresThrottle
+    idempotency: PostgresIdempotency
+    application: Application
+
+    @property
+    def catalog(self) -> Catalog:
+        """The data classes and purposes."""
+        return self.bundle.catalog
+
+    @property
+    def principals(self) -> Mapping[str, Principal]:
+        """All principals of this environment, by name."""
+        return self.bundle.principals
+
+    @property
+    def tenants(self) -> list[str]:
+        """The tenants that any principal belongs to, sorted."""
+        return sorted({principal.tenant for principal in self.principals.values()})
+
+
+def database_url(settings: Settings) -> str:
+    """The service's connection; the embedded server must be running for its own."""
+    if not settings.embedded:
+        return settings.database_url
+    running = EmbeddedPostgres.attach(settings.home)
+    if running is None:
+        raise ConfigurationError(
+            "no embedded database runs in this STRONGROOM_HOME; start `strongroom dev`, or"
+            " set STRONGROOM_DATABASE_URL"
+        )
+    return running.app_url
+
+
+def migrate_embedded(server: EmbeddedPostgres) -> None:
+    """Bring the embedded database to this release's schema."""
+    upgrade(server.migrator_url)
+
+
+def wrappers(settings: Settings) -> dict[Domain, KeyWrapper]:
+    """The wrapping key of each sensitivity domain."""
+    if settings.kms_key_arns:
+        by_arn = {arn: AwsKmsWrapper(arn) for arn in set(settings.kms_key_arns.values())}
+        return {domain: by_arn[arn] for domain, arn in settings.kms_key_arns.items()}
+    root = UnsafeLocalRootKey(settings.root_key_path)
+    return dict.fromkeys(Domain, root)
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, url: str | None = None) -> AsyncIterator[Services]:
+    """Build everything, open the database pools, close them at the end.
+
+    ``url`` overrides the database of the settings. Raises
+    :class:`ConfigurationError` for unusable policy files or keys; a database or KMS
+    that is away is a matter of readiness and raises nothing here.
+    """
+    bundle = load_bundle(settings.policy_dir, settings.environment)
+    engine = CedarEngine(bundle)
+    recorder = Recorder(engine, utc_now)
+    async with AsyncExitStack() as closing:
+        database = Database(url or database_url(settings))
+        await database.open()
+        closing.push_async_callback(database.close)
+        store = PostgresTokenStore(database)
+        closing.push_async_callback(store.close)
+        wrapping = wrappers(settings)
+        keyring = Keyring(
+            PostgresKeyStore(database),
+            wrapping,
+            environment=settings.environment,
+            clock=utc_now,
+            monotonic=time.monotonic,
+            record=recorder.key_event,
+        )
+        closing.callback(keyring.close)
+        catalog, principals = bundle.catalog, bundle.principals
+        authorizer = Authorizer(engine, catalog, utc_now)
+        credentials = PostgresCredentialStore(database)
+        throttle = PostgresThrottle(database)
+        idempotency = PostgresIdempotency(database)
+        budgets = PostgresBudgets(database)
+        readiness = Readiness(database, lambda: recorder.system_event("check_readiness"))
+        verifier = CredentialVerifier(
+            principals, credentials, utc_now, **_verifiers(settings, closing)
+        )
+        application = Application(
+            catalog=catalog,
+            authenticator=Authenticator(
+                verifier, credentials, AttemptLimiter(throttle, utc_now), utc_now
+            ),
+            authorizer=authorizer,
+            recorder=recorder,
+            store=store,
+            budgets=budgets,
+            tokenize=Tokenize(
+                catalog, authorizer, keyring, store, recorder, Idempotency(idempotency, keyring)
+            ),
+            detokenize=Detokenize(catalog, authorizer, keyring, store, budgets, recorder),
+            lookup=Lookup(catalog, authorizer, keyring, store, recorder),
+            tokens=Tokens(catalog, authorizer, store, recorder),
+            read_audit=ReadAudit(authorizer, PostgresAuditReader(database), store, recorder),
+            clock=utc_now,
+            observer=PrometheusObserver(),
+            readiness={
+                "database": readiness.database,
+                "keys": keyring.probe,
+                "policies": _loaded,
+                "audit": readiness.audit,
+            },
+        )
+        yield Services(
+            settings=settings,
+            bundle=bundle,
+            engine=engine,
+            database=database,
+            keyring=keyring,
+            recorder=recorder,
+            api_keys=ApiKeys(principals, credentials, recorder, utc_now),
+            throttle=throttle,
+            idempotency=idempotency,
+            application=application,
+        )
+
+
+async def _loaded() -> None:
+    """Policies are loaded before the process serves at all: nothing is left to check."""
+
+
+def _verifiers(settings: Settings, closing: AsyncExitStack) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if settings.oidc_issuer:
+        jwks = JwksCache(
+            settings.oidc_jwks_url, allow_plain_http=settings.environment != "prod"
+        )
+        closing.push_async_callback(jwks.close)
+        found["oidc"] = OidcVerifier(
+            issuer=settings.oidc_issuer,
+            audience=settings.oidc_audience,
+            jwks=jwks,
+            clock=utc_now,
+        )
+    if settings.sts_audience:
+        sts = StsVerifier(
+            audience=settings.sts_audience,
+            clock=utc_now,
+            test_endpoint=settings.sts_test_endpoint or None,
+        )
+        closing.push_async_callback(sts.close)
+        found["sts"] = sts
+    return found
+
+
+@asynccontextmanager
+async def housekeeping(services: Services) -> AsyncIterator[None]:
+    """Runs what a serving process does in the background, until the block ends:
+    last-used times are written, old throttle counters and idempotency keys removed."""
+    task = asyncio.create_task(_keep_house(services))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        with suppress(VaultError):
+            await services.application.authenticator.flush()
+
+
+async def _keep_house(services: Services) -> None:
+    tidied = 0.0
+    while True:
+        await asyncio.sleep(_FLUSH_SECONDS)
+        # What fails now is done the next time; the database's absence shows elsewhere.
+        with suppress(VaultError):
+            await services.application.authenticator.flush()
+            if time.monotonic() - tidied > _TIDY_SECONDS:
+                for tenant in services.tenants:
+                    await services.idempotency.forget(tenant, utc_now())
+                tidied = time.monotonic()
