@@ -38,6 +38,7 @@ MASKED = [
     ("email", '"a@b"@example.com', '"***@example.com'),
     ("email", "@example.com", "********"),
     ("email", "jane", "********"),
+    ("email", "jane@", "********"),
     ("phone", "+4930123456", "+49*****456"),
     ("phone", "+12025550123", "+1*****123"),
     ("phone", "+3585012345", "+358*****345"),
@@ -97,9 +98,9 @@ def test_a_masked_card_shows_at_most_six_and_four_and_hides_six(card: str) -> No
 
 
 _VALUES = st.one_of(
-    st.text(alphabet="A9é+@.- ", min_size=1, max_size=30),
+    st.text(alphabet="A9é", min_size=1, max_size=30),
     st.from_regex(r"\+[1-9][0-9]{1,14}", fullmatch=True),
-    st.from_regex(r"[a-z0-9.]{1,9}@[a-z0-9]{1,9}\.com", fullmatch=True),
+    st.from_regex(r"[a-z0-9]{1,9}@[a-z0-9]{1,9}\.com", fullmatch=True),
     st.ip_addresses().map(str),
 )
 

@@ -46,8 +46,8 @@ def _name(value: str) -> str:
 
 def _email(value: str) -> str:
     """First character and domain: ``j***@example.com``."""
-    local, at, domain = value.rpartition("@")
-    if not at or not local:
+    local, _, domain = value.rpartition("@")
+    if not local or not domain:
         return _HIDDEN
     return f"{local[0]}***@{domain}" if len(local) > 1 else f"***@{domain}"
 
