@@ -33,6 +33,7 @@ class Mode(StrEnum):
     OK = "ok"
     REFUSE = "refuse"  # nothing listens on the port
     HANG = "hang"  # accepts, reads, never answers
+    DRIP = "drip"  # answers a byte at a time, so that no read ever times out
     DROP = "drop"  # closes the connection without an answer
     THROTTLE = "throttle"
     ACCESS_DENIED = "access_denied"
@@ -107,8 +108,8 @@ class KmsFaultProxy:
     @mode.setter
     def mode(self, mode: Mode) -> None:
         self._mode = mode
-        self._changed.set()
-        self._changed = threading.Event()
+        changed, self._changed = self._changed, threading.Event()
+        changed.set()
         if mode is Mode.REFUSE:
             self._close()
         elif self._server is None:
@@ -175,10 +176,9 @@ class KmsFaultProxy:
             self.plaintexts.append(answer["Plaintext"])
         return status, answer
 
-    @property
-    def garbage(self) -> bool:
-        """Whether answers are to be garbled."""
-        return self._mode is Mode.GARBAGE
+    def pause(self, seconds: float) -> bool:
+        """Wait while the mode stays the same; whether it did."""
+        return not self._changed.wait(seconds)
 
     def _state(self, operation: str, body: dict[str, Any]) -> str | None:
         if "KeyId" not in body:
@@ -223,12 +223,16 @@ class _Handler(BaseHTTPRequestHandler):
         if answer is None:
             return
         status, content = answer
-        raw = b"<html>not json" if self.proxy.garbage else json.dumps(content).encode()
+        mode = self.proxy.mode
+        raw = b"<html>not json" if mode is Mode.GARBAGE else json.dumps(content).encode()
         try:
             self.send_response(status)
             self.send_header("Content-Type", "application/x-amz-json-1.1")
             self.send_header("Content-Length", str(len(raw)))
             self.end_headers()
+            while mode is Mode.DRIP and raw and self.proxy.pause(0.3):
+                self.wfile.write(raw[:1])
+                raw = raw[1:]
             self.wfile.write(raw)
         except (BrokenPipeError, ConnectionResetError):
             pass  # the client had stopped waiting

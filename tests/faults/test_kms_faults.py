@@ -28,6 +28,7 @@ SECRET = bytes(range(32))
 UNAVAILABLE = {
     Mode.REFUSE: "KMS cannot be reached.",
     Mode.HANG: "KMS does not answer in time.",
+    Mode.DRIP: "KMS does not answer in time.",
     Mode.DROP: "KMS cannot be reached.",
     Mode.THROTTLE: "KMS throttles this account.",
     Mode.ACCESS_DENIED: "KMS denies access to the wrapping key.",

@@ -298,6 +298,14 @@ async def test_a_row_moved_to_another_tenant_or_class_does_not_unwrap(world: Wor
         await world.keyring().decrypting("main", iban, key_id)
 
 
+async def test_a_key_made_for_one_purpose_serves_no_other(world: World) -> None:
+    key_id = (await world.keyring().encrypting("main", PAN, 1)).key_id
+    row = world.store.rows[key_id]
+    world.store.rows[key_id] = replace(row, purpose=KeyPurpose.BLIND_INDEX)
+    with pytest.raises(DamagedKey):
+        await world.keyring().index_key("main", PAN)
+
+
 async def test_another_environment_cannot_use_the_rows(world: World) -> None:
     key_id = (await world.keyring().encrypting("main", PAN, 1)).key_id
     with pytest.raises(DamagedKey):
