@@ -89,9 +89,7 @@ class CsvBatch(RowBatch):
         return CsvBatch({**self._columns, **columns}, self.lines, self.bad)
 
     def kept(self, rows: Sequence[int]) -> RowBatch:
-        columns = {
-            name: [texts[i] for i in rows] for name, texts in self._columns.items()
-        }
+        columns = {name: [texts[i] for i in rows] for name, texts in self._columns.items()}
         return CsvBatch(columns, [self.lines[i] for i in rows])
 
 
@@ -102,9 +100,7 @@ class CsvReader(TableReader):
     the header has.
     """
 
-    def __init__(
-        self, path: Path, batch_rows: int, delimiter: str | None = None
-    ) -> None:
+    def __init__(self, path: Path, batch_rows: int, delimiter: str | None = None) -> None:
         self.size = path.stat().st_size
         self._batch_rows = batch_rows
         self._file = open_text(path)
@@ -112,9 +108,7 @@ class CsvReader(TableReader):
             first = read_line(self._file, 1)
             if delimiter is None:
                 delimiter = next((d for d in _DELIMITERS if d in first), ",")
-            self.dialect = Dialect(
-                delimiter, "\r\n" if first.endswith("\r\n") else "\n"
-            )
+            self.dialect = Dialect(delimiter, "\r\n" if first.endswith("\r\n") else "\n")
             self._line = 1
             header = self._record(first)
         except BaseException:
@@ -151,30 +145,21 @@ class CsvReader(TableReader):
                 lines.append(begin)
             else:
                 bad.append(BadRow(begin, _REASON, tuple(f for f in record if f)))
-            if (
-                len(rows) + len(bad) >= self._batch_rows
-                or characters >= BATCH_CHARACTERS
-            ):
+            if len(rows) + len(bad) >= self._batch_rows or characters >= BATCH_CHARACTERS:
                 yield self._batch(rows, lines, bad)
                 rows, lines, bad, characters = [], [], [], 0
         if rows or bad:
             yield self._batch(rows, lines, bad)
 
-    def _batch(
-        self, rows: list[Texts], lines: list[int], bad: list[BadRow]
-    ) -> RowBatch:
+    def _batch(self, rows: list[Texts], lines: list[int], bad: list[BadRow]) -> RowBatch:
         columns = zip(*rows, strict=True) if rows else ([] for _ in self.names)
-        return CsvBatch(
-            dict(zip(self.names, map(list, columns), strict=True)), lines, bad
-        )
+        return CsvBatch(dict(zip(self.names, map(list, columns), strict=True)), lines, bad)
 
     def _record(self, line: str) -> Texts:
         """The fields of the record that begins with ``line``, reading on where a quoted
         field goes over the end of the line."""
         if '"' not in line:
-            return [
-                field or None for field in _chomp(line).split(self.dialect.delimiter)
-            ]
+            return [field or None for field in _chomp(line).split(self.dialect.delimiter)]
         fields: Texts = []
         delimiter, begin, at, size = self.dialect.delimiter, self._line, 0, len(line)
         while True:
@@ -240,9 +225,7 @@ class CsvWriter(TableWriter):
 
     def write(self, batch: RowBatch) -> None:
         if not set(batch.names) <= set(self._names):
-            raise TableError(
-                "a column appears that the table does not have", batch.lines[0]
-            )
+            raise TableError("a column appears that the table does not have", batch.lines[0])
         nothing: Texts = [None] * len(batch)
         held = set(batch.names)
         columns = [batch.texts(n) if n in held else nothing for n in self._names]
@@ -251,9 +234,7 @@ class CsvWriter(TableWriter):
     def _finish(self) -> None:
         pass
 
-    def _put(
-        self, rows: "Iterator[tuple[str | None, ...]] | list[list[str | None]]"
-    ) -> None:
+    def _put(self, rows: "Iterator[tuple[str | None, ...]] | list[list[str | None]]") -> None:
         field, delimiter, end = self._field, self._delimiter, self._end
         text = "".join(delimiter.join(map(field, row)) + end for row in rows)
         self._file.write(text.encode("utf-8", "surrogateescape"))

@@ -37,12 +37,14 @@ class NdjsonBatch(RowBatch):
 
     __slots__ = ("_objects",)
 
-    def __init__(
-        self, objects: Objects, lines: Sequence[int], bad: Sequence[BadRow] = ()
-    ) -> None:
+    def __init__(self, objects: Objects, lines: Sequence[int], bad: Sequence[BadRow] = ()) -> None:
         names = dict.fromkeys(name for item in objects for name in item)
         super().__init__(tuple(names), lines, bad)
         self._objects = objects
+
+    def json_lines(self) -> Iterator[bytes]:
+        """The rows as JSON objects, their fields in the order of each row."""
+        return map(_encode, self._objects)
 
     def texts(self, name: str) -> Texts:
         return [_text(item.get(name)) for item in self._objects]
@@ -63,9 +65,7 @@ class NdjsonBatch(RowBatch):
         return NdjsonBatch(objects, self.lines, self.bad)
 
     def kept(self, rows: Sequence[int]) -> RowBatch:
-        return NdjsonBatch(
-            [self._objects[i] for i in rows], [self.lines[i] for i in rows]
-        )
+        return NdjsonBatch([self._objects[i] for i in rows], [self.lines[i] for i in rows])
 
 
 def json_text(text: str | None) -> bytes:
@@ -85,9 +85,7 @@ def _text(raw: msgspec.Raw | None) -> str | None:
             return msgspec.json.decode(value, type=str)
         except (msgspec.DecodeError, UnicodeDecodeError):
             # Lone surrogates and broken UTF-8, which the standard library lets through.
-            return str(
-                json.loads(value.decode("utf-8", "surrogateescape"), strict=False)
-            )
+            return str(json.loads(value.decode("utf-8", "surrogateescape"), strict=False))
     return None if value == b"null" else value.decode("utf-8", "surrogateescape")
 
 
@@ -151,15 +149,14 @@ class NdjsonWriter(TableWriter):
 
     def write(self, batch: RowBatch) -> None:
         """Append the rows."""
+        if isinstance(batch, NdjsonBatch):
+            self._file.writelines(line + b"\n" for line in batch.json_lines())
+            return
         names = [(json_text(name) + b":") for name in batch.names]
         columns = [batch.json_values(name) for name in batch.names]
         for values in zip(*columns, strict=True):
-            fields = (
-                n + v for n, v in zip(names, values, strict=True) if v is not None
-            )
+            fields = (n + v for n, v in zip(names, values, strict=True) if v is not None)
             self._file.write(b"{" + b",".join(fields) + b"}\n")
-        if not columns:
-            self._file.write(b"{}\n" * len(batch))
 
     def _finish(self) -> None:
         pass

@@ -72,9 +72,7 @@ class ArrowBatch(RowBatch):
         return self._columns[name]
 
     def replaced(self, columns: Mapping[str, Texts]) -> RowBatch:
-        arrays = {
-            name: text_array(texts, self.lines) for name, texts in columns.items()
-        }
+        arrays = {name: text_array(texts, self.lines) for name, texts in columns.items()}
         return ArrowBatch({**self._columns, **arrays}, self.lines)
 
     def kept(self, rows: Sequence[int]) -> RowBatch:
@@ -87,9 +85,7 @@ def _number(value: Any) -> bytes:
     """A float or decimal as a JSON number; what JSON has no number for as null."""
     if value is None or not math.isfinite(value):
         return b"null"
-    return (repr(value) if isinstance(value, float) else format(value, "f")).encode(
-        "ascii"
-    )
+    return (repr(value) if isinstance(value, float) else format(value, "f")).encode("ascii")
 
 
 class ParquetReader(TableReader):
@@ -98,9 +94,7 @@ class ParquetReader(TableReader):
     def __init__(self, path: Path, batch_rows: int) -> None:
         self._batch_rows = batch_rows
         try:
-            self._file = pq.ParquetFile(
-                path, buffer_size=_READ_BUFFER, pre_buffer=False
-            )
+            self._file = pq.ParquetFile(path, buffer_size=_READ_BUFFER, pre_buffer=False)
         except pa.ArrowException:
             raise TableError("the file is no Parquet file, or a damaged one") from None
         self.schema: pa.Schema = self._file.schema_arrow
@@ -135,9 +129,7 @@ def parquet_schema(
 ) -> pa.Schema:
     """What to write: the source's types where there are any, strings for the rest."""
     given = list(source) if source is not None else []
-    kept = {
-        n: field for n, field in zip(names, given, strict=False) if n not in replaced
-    }
+    kept = {n: field for n, field in zip(names, given, strict=False) if n not in replaced}
     fields = [
         kept[name].with_name(name) if name in kept else pa.field(name, pa.string())
         for name in names
@@ -160,9 +152,7 @@ class ParquetWriter(TableWriter):
     def write(self, batch: RowBatch) -> None:
         """Append the rows."""
         if not set(batch.names) <= set(self._schema.names):
-            raise TableError(
-                "a column appears that the table does not have", batch.lines[0]
-            )
+            raise TableError("a column appears that the table does not have", batch.lines[0])
         held = set(batch.names)
         arrays = [
             batch.arrow(f.name) if f.name in held else pa.nulls(len(batch), f.type)
@@ -183,4 +173,8 @@ class ParquetWriter(TableWriter):
 
     def _finish(self) -> None:
         self._flush()
+        self._parquet.close()
+
+    def _abandon(self) -> None:
+        self._held.clear()
         self._parquet.close()

@@ -156,6 +156,9 @@ class TableWriter(ABC):
     def _finish(self) -> None:
         """Write what is still held back."""
 
+    def _abandon(self) -> None:  # noqa: B027  # most writers have nothing to let go of
+        """Let go of what stands on the file, which is about to be closed and removed."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -172,10 +175,12 @@ class TableWriter(ABC):
                 self._file.flush()
                 os.fsync(self._file.fileno())
                 done = True
+            else:
+                self._abandon()
         finally:
             self._file.close()
             if done:
-                os.replace(self._partial, self._path)
+                self._partial.replace(self._path)
             else:
                 self._partial.unlink(missing_ok=True)
 
@@ -197,9 +202,7 @@ def text_array(texts: Texts, lines: Sequence[int]) -> pa.Array:
         return pa.array(texts, pa.string())
     except UnicodeEncodeError:
         bad = next(
-            line
-            for line, t in zip(lines, texts, strict=True)
-            if t is not None and not is_clean(t)
+            line for line, t in zip(lines, texts, strict=True) if t is not None and not is_clean(t)
         )
         raise TableError("the text is not UTF-8, which Parquet demands", bad) from None
 

@@ -51,9 +51,7 @@ _PARQUET: Final = frozenset({".parquet", ".pq"})
 table_suffixes: Final = _CSV | _NDJSON | _PARQUET
 """The file name endings that are tables."""
 
-_UNKNOWN: Final = (
-    "the suffix says no table: .csv, .tsv, .ndjson, .jsonl, .json or .parquet"
-)
+_UNKNOWN: Final = "the suffix says no table: .csv, .tsv, .ndjson, .jsonl, .json or .parquet"
 
 
 def open_table(path: Path, *, batch_rows: int = BATCH_ROWS) -> TableReader:
@@ -91,7 +89,5 @@ def open_writer(
         return NdjsonWriter(path, private=private)
     if suffix in _PARQUET:
         schema = source.schema if isinstance(source, ParquetReader) else None
-        return ParquetWriter(
-            path, parquet_schema(names, schema, replaced), private=private
-        )
+        return ParquetWriter(path, parquet_schema(names, schema, replaced), private=private)
     raise TableError(_UNKNOWN)
