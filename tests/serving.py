@@ -1,0 +1,346 @@
+"""The real service for tests: its own processes, its own database, its own home.
+
+``server`` is one ordinary service for the session; share it where a test leaves nothing
+behind that could disturb another. ``serve`` starts more, each on a fresh database, with
+other settings where a test needs them::
+
+    def test_something(serve: Serve) -> None:
+        server = serve(workers=2, environment={"STRONGROOM_...": "..."})
+        checkout = server.caller("checkout")
+        answer = checkout.post("/v1/tokenize", {"items": [...]})
+        server.kill()        # SIGKILL to every process of it
+        server.start()       # the same database, home and port again
+
+What runs is ``strongroom serve`` itself. Its standard output and error go to files.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+import httpx2
+import psycopg
+import pytest
+
+from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERUSER, free_port
+from vault_service.adapters.postgres.migrate import upgrade
+from vault_service.bootstrap import open_services
+from vault_service.settings import load
+
+ROOT: Final = Path(__file__).parents[1]
+START_SECONDS: Final = 120.0
+_SERVE: Final = "from vault_service.cli.service import serve; serve()"
+_numbers = itertools.count(1)
+T = TypeVar("T")
+
+
+class Caller:
+    """One principal's way to call a server: JSON in, an ``httpx2.Response`` out.
+
+    ``credential`` is what follows ``Bearer``; ``None`` for a caller without one. The
+    connection is kept open; where calls must spread over workers, use several callers.
+    """
+
+    def __init__(self, url: str, credential: str | None = None) -> None:
+        headers = {} if credential is None else {"Authorization": f"Bearer {credential}"}
+        self.credential = credential
+        self.client = httpx2.Client(base_url=url, headers=headers, timeout=60.0)
+
+    def get(self, path: str, **options: Any) -> httpx2.Response:
+        return self.client.get(path, **options)
+
+    def delete(self, path: str, **options: Any) -> httpx2.Response:
+        return self.client.delete(path, **options)
+
+    def post(self, path: str, body: object, **options: Any) -> httpx2.Response:
+        """Post ``body`` as JSON; ``bytes`` go as they are, as JSON unless headers differ."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", **options.pop("headers", {})}
+        return self.client.post(path, content=content, headers=headers, **options)
+
+    def tokenize(self, data_class: str, values: list[str], **fields: Any) -> list[str]:
+        """The tokens of ``values``; ``fields`` (subject, tags, …) go into every item."""
+        items = [{"data_class": data_class, "value": value, **fields} for value in values]
+        answer = self.post("/v1/tokenize", {"items": items})
+        assert answer.status_code == 200, answer.text
+        return [item["token"] for item in answer.json()["items"]]
+
+    def detokenize(
+        self, tokens: list[str], purpose: str, form: str = "plain", **fields: Any
+    ) -> httpx2.Response:
+        items = [{"token": token, "form": form} for token in tokens]
+        return self.post("/v1/detokenize", {"purpose": purpose, "items": items, **fields})
+
+    def events(self, **filters: Any) -> list[dict[str, Any]]:
+        """All audit events that match, newest first (``since`` and ``until`` stand for
+        ``from`` and ``to``); for callers who may read them."""
+        names = {"since": "from", "until": "to"}
+        query = {names.get(name, name): str(value) for name, value in filters.items()}
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = self.get("/v1/audit/events", params=query)
+            assert answer.status_code == 200, answer.text
+            page = answer.json()
+            found += page["events"]
+            if page["next_cursor"] is None:
+                return found
+            query["cursor"] = page["next_cursor"]
+
+    def close(self) -> None:
+        self.client.close()
+
+
+@dataclass
+class Server:
+    """A service on a database of its own. ``start`` it first; see the module's text."""
+
+    postgres: EmbeddedPostgres
+    database: str
+    directory: Path
+    app_url: str = field(repr=False)
+    superuser_url: str = field(repr=False)
+    workers: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+    _keys: dict[str, str] = field(default_factory=dict, repr=False)
+    _callers: list[Caller] = field(default_factory=list, repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def home(self) -> Path:
+        """The service's ``STRONGROOM_HOME``: the local root key lies here."""
+        return self.directory / "home"
+
+    @property
+    def stdout(self) -> Path:
+        """What all starts of this server wrote to standard output."""
+        return self.directory / "stdout.log"
+
+    @property
+    def stderr(self) -> Path:
+        return self.directory / "stderr.log"
+
+    def settings(self) -> dict[str, str]:
+        """The environment of the service, this process's own ``STRONGROOM_*`` left out."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("STRONGROOM_")}
+        return {
+            **inherited,
+            "STRONGROOM_ENV": "test",
+            "STRONGROOM_HOME": str(self.home),
+            "STRONGROOM_DATABASE_URL": self.app_url,
+            "STRONGROOM_POLICY_DIR": str(ROOT / "policies"),
+            "STRONGROOM_PORT": str(self.port),
+            "STRONGROOM_WORKERS": str(self.workers),
+            **self.environment,
+        }
+
+    def start(self, ready: str = "/readyz") -> "Server":
+        """Start the processes and wait until ``ready`` answers 200."""
+        assert self.process is None, "the server runs already"
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        with self.stdout.open("ab") as stdout, self.stderr.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _SERVE],
+                cwd=ROOT,
+                env=self.settings(),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        self.wait(ready)
+        return self
+
+    def wait(self, path: str = "/readyz", status: int = 200) -> None:
+        """Wait until ``path`` answers with ``status``."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process is None or self.process.poll() is not None:
+                raise AssertionError(f"the server ended:\n{self.stderr.read_text()[-4000:]}")
+            with contextlib.suppress(httpx2.TransportError):
+                if httpx2.get(self.url + path, timeout=10.0).status_code == status:
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"no {status} from {path}:\n{self.stderr.read_text()[-4000:]}")
+
+    def kill(self) -> None:
+        """SIGKILL to every process of the server at once; returns when they are gone."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """The orderly end: SIGTERM, requests in flight are answered."""
+        self._end(signal.SIGTERM)
+
+    def restart(self) -> "Server":
+        """Kill it and start it again on the same database."""
+        self.kill()
+        return self.start()
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self.process = self.process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if how is signal.SIGKILL:
+                os.killpg(process.pid, how)
+            else:
+                process.send_signal(how)
+        try:
+            process.wait(timeout=60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def key(self, principal: str) -> str:
+        """An API key of ``principal``, the same one at every call."""
+        if principal not in self._keys:
+            self._keys[principal] = self.new_key(principal)
+        return self._keys[principal]
+
+    def new_key(self, principal: str, days: int | None = None) -> str:
+        """A fresh API key of ``principal``."""
+
+        async def issue() -> str:
+            async with open_services(load(self.settings())) as services:
+                issued = await services.api_keys.issue(principal, "tests", days=days)
+                return issued.secret.reveal()
+
+        return run(issue())
+
+    def caller(self, principal: str | None) -> Caller:
+        """A new connection as ``principal``; ``None``: without credential. Closed with
+        the server."""
+        caller = Caller(self.url, None if principal is None else self.key(principal))
+        self._callers.append(caller)
+        return caller
+
+    def raw(self, request: bytes) -> tuple[int, bytes, bytes]:
+        """Send bytes as they are, read until the server closes: status, head and body.
+        For requests that no client would make; send ``Connection: close`` in them."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60.0) as connection:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(request)
+            received = b""
+            with contextlib.suppress(ConnectionResetError):
+                while part := connection.recv(65536):
+                    received += part
+        head, _, body = received.partition(b"\r\n\r\n")
+        status = re.match(rb"HTTP/1\.1 (\d{3}) ", head)
+        assert status is not None, "the server gave no HTTP answer"
+        return int(status[1]), head, body
+
+    def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Rows of an SQL statement, run and committed as the database's superuser."""
+        with psycopg.connect(self.superuser_url) as connection:
+            cursor = connection.execute(statement.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description is not None else []
+
+    def close(self) -> None:
+        """End the processes and drop the database."""
+        for caller in self._callers:
+            caller.close()
+        self._callers.clear()
+        self.kill()
+        self.postgres.ensure_running()
+        self.postgres.drop_database(self.database)
+
+
+class Serve(Protocol):
+    """Makes and starts a server; all end with the test (or module) that asked."""
+
+    def __call__(
+        self,
+        *,
+        workers: int = 1,
+        environment: Mapping[str, str] | None = None,
+        start: bool = True,
+    ) -> Server: ...
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, on an event loop of its own thread, so that it may be
+    asked for from inside another loop too."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+def new_server(
+    postgres: EmbeddedPostgres,
+    directory: Path,
+    *,
+    workers: int = 1,
+    environment: Mapping[str, str] | None = None,
+) -> Server:
+    """A server on a fresh, migrated database, not yet started."""
+    name = f"served_{next(_numbers)}"
+    urls = postgres.create_database(name)
+    upgrade(urls[MIGRATOR])
+    return Server(
+        postgres,
+        name,
+        directory,
+        urls[APP],
+        urls[SUPERUSER],
+        workers=workers,
+        environment=environment or {},
+    )
+
+
+@contextlib.contextmanager
+def _serving(postgres: EmbeddedPostgres, fresh: Callable[[], Path]) -> Iterator[Serve]:
+    with contextlib.ExitStack() as closing:
+
+        def serve(
+            *,
+            workers: int = 1,
+            environment: Mapping[str, str] | None = None,
+            start: bool = True,
+        ) -> Server:
+            server = new_server(postgres, fresh(), workers=workers, environment=environment)
+            closing.callback(server.close)
+            return server.start() if start else server
+
+        yield serve
+
+
+@pytest.fixture(scope="session")
+def server(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """One service with two workers for the whole session; leave no trace that matters."""
+    with _serving(postgres, lambda: tmp_path_factory.mktemp("server")) as serve:
+        yield serve(workers=2)
+
+
+@pytest.fixture
+def serve(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts services of the test's own."""
+    with _serving(postgres, lambda: tmp_path_factory.mktemp("server")) as serve:
+        yield serve
+
+
+@pytest.fixture(scope="module")
+def serve_module(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Serve]:
+    """Starts services that all tests of one module share."""
+    with _serving(postgres, lambda: tmp_path_factory.mktemp("server")) as serve:
+        yield serve
