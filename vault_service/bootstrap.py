@@ -13,6 +13,7 @@ from vault_service.adapters.identity.aws_sts import StsVerifier
 from vault_service.adapters.identity.oidc import JwksCache, OidcVerifier
 from vault_service.adapters.kms.aws import AwsKmsWrapper
 from vault_service.adapters.kms.local import UnsafeLocalRootKey
+from vault_service.adapters.kms.measured import MeasuredWrapper
 from vault_service.adapters.policy_files import PolicyBundle, load_bundle
 from vault_service.adapters.postgres.audit_reader import PostgresAuditReader
 from vault_service.adapters.postgres.budgets import PostgresBudgets
@@ -24,6 +25,9 @@ from vault_service.adapters.postgres.keys import PostgresKeyStore
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.adapters.postgres.readiness import Readiness
 from vault_service.adapters.postgres.token_store import PostgresTokenStore
+from vault_service.adapters.telemetry.logs import configure_logging
+from vault_service.adapters.telemetry.metrics import Metrics
+from vault_service.adapters.telemetry.traces import Tracing, tracing
 from vault_service.api.application import Application
 from vault_service.domain.catalog import Catalog, Domain
 from vault_service.domain.errors import ConfigurationError, VaultError
@@ -44,19 +48,21 @@ from vault_service.services.tokens import Tokens
 from vault_service.services.verification import CredentialVerifier
 from vault_service.settings import Settings
 
+__all__ = [
+    "Services",
+    "configure_logging",
+    "database_url",
+    "housekeeping",
+    "migrate_embedded",
+    "open_services",
+    "traces",
+    "utc_now",
+    "wrappers",
+]
+
 _FLUSH_SECONDS = 5.0
 _TIDY_SECONDS = 600.0
 
-
-class PrometheusObserver:
-    """TEMP"""
-    def request(self, *a): pass
-    def items(self, *a): pass
-    def authentication_failed(self, *a): pass
-    def render(self): return b"", "text/plain"
-
-def telemetry_options():
-    return None
 
 def utc_now() -> datetime:
     """The present, in UTC."""
@@ -129,6 +135,7 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
     :class:`ConfigurationError` for unusable policy files or keys; a database or KMS
     that is away is a matter of readiness and raises nothing here.
     """
+    metrics = Metrics()
     bundle = load_bundle(settings.policy_dir, settings.environment)
     engine = CedarEngine(bundle)
     recorder = Recorder(engine, utc_now)
@@ -136,12 +143,14 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
         database = Database(url or database_url(settings))
         await database.open()
         closing.push_async_callback(database.close)
-        store = PostgresTokenStore(database)
+        store = PostgresTokenStore(database, metrics)
         closing.push_async_callback(store.close)
-        wrapping = wrappers(settings)
         keyring = Keyring(
             PostgresKeyStore(database),
-            wrapping,
+            {
+                domain: MeasuredWrapper(wrapper, metrics.kms_call)
+                for domain, wrapper in wrappers(settings).items()
+            },
             environment=settings.environment,
             clock=utc_now,
             monotonic=time.monotonic,
@@ -149,7 +158,7 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
         )
         closing.callback(keyring.close)
         catalog, principals = bundle.catalog, bundle.principals
-        authorizer = Authorizer(engine, catalog, utc_now)
+        authorizer = Authorizer(engine, catalog, utc_now, metrics.decision)
         credentials = PostgresCredentialStore(database)
         throttle = PostgresThrottle(database)
         idempotency = PostgresIdempotency(database)
@@ -175,7 +184,7 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
             tokens=Tokens(catalog, authorizer, store, recorder),
             read_audit=ReadAudit(authorizer, PostgresAuditReader(database), store, recorder),
             clock=utc_now,
-            observer=PrometheusObserver(),
+            observer=metrics,
             readiness={
                 "database": readiness.database,
                 "keys": keyring.probe,
@@ -204,9 +213,7 @@ async def _loaded() -> None:
 def _verifiers(settings: Settings, closing: AsyncExitStack) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if settings.oidc_issuer:
-        jwks = JwksCache(
-            settings.oidc_jwks_url, allow_plain_http=settings.environment != "prod"
-        )
+        jwks = JwksCache(settings.oidc_jwks_url, allow_plain_http=settings.environment != "prod")
         closing.push_async_callback(jwks.close)
         found["oidc"] = OidcVerifier(
             issuer=settings.oidc_issuer,
@@ -223,6 +230,11 @@ def _verifiers(settings: Settings, closing: AsyncExitStack) -> dict[str, Any]:
         closing.push_async_callback(sts.close)
         found["sts"] = sts
     return found
+
+
+def traces(settings: Settings) -> Tracing:
+    """Tracing, where a collector is set."""
+    return tracing(settings.otlp_endpoint, environment=settings.environment)
 
 
 @asynccontextmanager

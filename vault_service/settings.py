@@ -41,6 +41,7 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: str = ""
+    otlp_endpoint: str = ""
 
     @property
     def embedded(self) -> bool:
@@ -92,6 +93,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         tls_certificate=_path(get("STRONGROOM_TLS_CERTIFICATE")),
         tls_key=_path(get("STRONGROOM_TLS_KEY")),
         trusted_proxies=get("STRONGROOM_TRUSTED_PROXIES", ""),
+        otlp_endpoint=get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
     )
     if settings.database_url and not settings.database_url.startswith(
         ("postgresql://", "postgres://", "postgresql+psycopg://")

@@ -54,9 +54,7 @@ def read_detokenize(body: bytes) -> DetokenizeBody:
             strict=True,
         )
     ]
-    return DetokenizeBody(
-        items, metadata.get(columns.PURPOSE_KEY), metadata.get(columns.CASE_KEY)
-    )
+    return DetokenizeBody(items, metadata.get(columns.PURPOSE_KEY), metadata.get(columns.CASE_KEY))
 
 
 def write_tokenized(items: Sequence[TokenizedItem], request_id: str, event_id: str) -> bytes:
@@ -102,9 +100,7 @@ def _write(
                 [None if e is None else e.retryable for e in errors], pa.bool_()
             ),
         }
-    ).replace_schema_metadata(
-        {columns.REQUEST_ID_KEY: request_id, columns.EVENT_ID_KEY: event_id}
-    )
+    ).replace_schema_metadata({columns.REQUEST_ID_KEY: request_id, columns.EVENT_ID_KEY: event_id})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

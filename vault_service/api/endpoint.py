@@ -11,10 +11,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from secrets import token_hex
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl
 
 import structlog
+from starlette.types import Receive, Scope, Send
 
 from vault_service.api.application import Application
 from vault_service.api.problems import MEDIA_TYPE, problem
@@ -22,14 +23,10 @@ from vault_service.api.wire import MAX_BODY, malformed
 from vault_service.domain.access import Action
 from vault_service.domain.credentials import AuthenticationFailed
 from vault_service.domain.detection import looks_like_card_number
-from vault_service.domain.errors import Code, ConfigurationError, VaultError
+from vault_service.domain.errors import Code, VaultError
 from vault_service.domain.principals import Principal
 from vault_service.domain.sad import sensitive_in_metadata
 from vault_service.services.context import RequestContext
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 JSON: Final = b"application/json"
 _log = structlog.get_logger("strongroom.api")
@@ -105,16 +102,18 @@ class Endpoint:
             answer = await self.handler(call)
         except VaultError as error:
             answer = await self._failed(application, context, request_id, error)
-        except ConfigurationError as error:
-            answer = await self._broken(application, context, request_id, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the last line: nothing may escape it
             answer = await self._broken(application, context, request_id, error)
         await _send(send, answer, request_id)
         seconds = time.perf_counter() - started
         application.observer.request(self.route, self.method, answer.status, seconds)
 
     async def _authenticate(
-        self, application: Application, headers: Mapping[bytes, bytes], scope: Scope, request_id: str
+        self,
+        application: Application,
+        headers: Mapping[bytes, bytes],
+        scope: Scope,
+        request_id: str,
     ) -> Principal:
         authorization = headers.get(b"authorization")
         text = None if authorization is None else authorization.decode("latin-1")

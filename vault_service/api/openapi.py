@@ -48,11 +48,9 @@ class Operation:
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
-    kinds = [Problem, ReadyAnswer]
+    kinds: list[Any] = [Problem, ReadyAnswer]
     kinds += [kind for o in operations for kind in (o.request, o.answer) if kind is not None]
-    _, schemas = msgspec.json.schema_components(
-        kinds, schema_hook=_schema_hook, ref_template=_REF
-    )
+    _, schemas = msgspec.json.schema_components(kinds, schema_hook=_schema_hook, ref_template=_REF)
     paths: dict[str, Any] = {}
     for operation in operations:
         path = paths.setdefault(operation.endpoint.route, {})
@@ -100,9 +98,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "summary": operation.summary,
         "operationId": endpoint.handler.__name__ + "_" + endpoint.method.lower(),
         "parameters": _parameters(operation),
-        "responses": {
-            str(status): _response(operation, status) for status in operation.statuses
-        },
+        "responses": {str(status): _response(operation, status) for status in operation.statuses},
     }
     if operation.request is not None:
         content: dict[str, Any] = {"application/json": {"schema": _schema(operation.request)}}

@@ -136,9 +136,7 @@ def _answer(
     request_id = call.context.request_id
     failed = sum(item.error is not None for item in items)
     if failed == len(items):
-        status, body, headers = problem(
-            _common(items, event_id), request_id, items=_encode(items)
-        )
+        status, body, headers = problem(_common(items, event_id), request_id, items=_encode(items))
         return Answer(body, status, MEDIA_TYPE, headers)
     status = 207 if failed else 200
     if is_arrow:
@@ -173,5 +171,3 @@ def _count(call: Call, action: Action, items: list[Any]) -> None:
         counts[key] = counts.get(key, 0) + 1
     for (data_class, outcome), count in counts.items():
         call.application.observer.items(action.value, data_class, outcome, count)
-
-

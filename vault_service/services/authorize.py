@@ -4,6 +4,7 @@ What a request may do is decided here and nowhere else (PCI-DSS 7.2.1, OWASP ASV
 8.2.1): the use cases ask once per distinct data class, token tags and form.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -16,13 +17,25 @@ from vault_service.domain.principals import Principal
 _NO_TAGS: Final[frozenset[str]] = frozenset()
 
 
+def _unobserved(action: str, allowed: bool) -> None:
+    """Nobody counts."""
+
+
 class Authorizer:
     """Asks the policy engine on behalf of a principal, at the clock's present."""
 
-    def __init__(self, engine: PolicyEngine, catalog: Catalog, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: PolicyEngine,
+        catalog: Catalog,
+        clock: Clock,
+        observe: Callable[[str, bool], None] = _unobserved,
+    ) -> None:
+        """``observe`` is told the action and the outcome of every decision."""
         self._engine = engine
         self._catalog = catalog
         self._clock = clock
+        self._observe = observe
 
     @property
     def bundle_hash(self) -> str:
@@ -84,7 +97,9 @@ class Authorizer:
 
     def ask(self, request: AccessRequest) -> Decision:
         """The decision on a question made by :meth:`request`."""
-        return self._engine.decide(request)
+        decision = self._engine.decide(request)
+        self._observe(request.action, decision.allowed)
+        return decision
 
     def decide(
         self,
@@ -100,7 +115,7 @@ class Authorizer:
     ) -> Decision:
         """The decision for one group of items; see :meth:`request` for the arguments."""
         # Built here rather than by `request`: this is the hot path.
-        return self._engine.decide(
+        return self.ask(
             AccessRequest(
                 principal,
                 action,
@@ -152,7 +167,7 @@ class Authorizer:
             item_count=item_count,
             budget_left=budget_left,
         )
-        decision = self._engine.decide(request)
+        decision = self.ask(request)
         if not decision.allowed:
             raise self.refusal(request)
         return decision

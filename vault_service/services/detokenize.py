@@ -92,8 +92,9 @@ class Detokenize:
         if budgets:
             left = await self._budgets.left(tenant, principal.name, purpose, budgets, context.at)
         results, groups = self._sort(context, command.items, records)
+        count = len({record.token for group in groups for _, record in group.items})
         for group in groups:
-            self._decide(context, group, purpose, len(results), left)
+            self._decide(context, group, purpose, count, left)
         for group in groups:
             if group.denied is None:
                 await self._decrypt(tenant, group)

@@ -108,7 +108,6 @@ class Recorder:
             detail=detail or {},
         )
 
-
     def key_event(
         self,
         tenant: str,

@@ -37,6 +37,7 @@ class CommitQueue(Generic[W, R]):
 
     ``transact`` takes works of one tenant and gives, in order, a result or the error of
     each. More than ``max_waiting`` works are refused with ``database_unavailable``.
+    ``observe`` is told how many works share each transaction and how many wait.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class CommitQueue(Generic[W, R]):
         width: int = 2,
         max_weight: int = 2000,
         max_waiting: int = 4096,
+        observe: Callable[[int, int], None] | None = None,
     ) -> None:
         self._transact = transact
         self._width = width
         self._max_weight = max_weight
         self._max_waiting = max_waiting
+        self._observe = observe
         self._waiting: deque[tuple[W, asyncio.Future[R]]] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -79,6 +82,8 @@ class CommitQueue(Generic[W, R]):
     async def _drain(self) -> None:
         while self._waiting:
             taken = self._take()
+            if self._observe is not None:
+                self._observe(len(taken), len(self._waiting))
             await self._settle(taken)
 
     def _take(self) -> list[tuple[W, asyncio.Future[R]]]:

@@ -39,6 +39,8 @@ from vault_service.adapters.postgres.embedded_state import (
 )
 from vault_service.domain.errors import ConfigurationError
 
+__all__ = ["EmbeddedPostgres", "HomeInUse"]
+
 DEFAULT_SHARED_BUFFERS: Final = "256MB"
 _READY_SECONDS: Final = 300.0  # recovery after a crash replays up to max_wal_size
 _LAUNCHES: Final = 40

@@ -6,10 +6,11 @@ and budgets, then the events that say how it went, and the commit. Nothing is an
 before the commit, and a failure of the second step undoes the first.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import psycopg
 import psycopg_pool
@@ -74,12 +75,25 @@ class _Read:
         return len(self.tokens)
 
 
+class StoreObserver(Protocol):
+    """Counts what the store does."""
+
+    def committed(self, requests: int, waiting: int) -> None:
+        """So many requests share a transaction, and so many wait for the next."""
+
+    def audit_appended(self, seconds: float) -> None:
+        """Audit events became durable, so long after they were handed over."""
+
+
 class PostgresTokenStore:
     """One process's token store. ``width`` transactions of a kind run at a time."""
 
-    def __init__(self, database: Database, *, width: int = 2) -> None:
+    def __init__(self, database: Database, observer: StoreObserver, *, width: int = 2) -> None:
         self._database = database
-        self._writes: CommitQueue[_Write, None] = CommitQueue(self._write, width=width)
+        self._observer = observer
+        self._writes: CommitQueue[_Write, None] = CommitQueue(
+            self._write, width=width, observe=observer.committed
+        )
         self._reads: CommitQueue[_Read, Mapping[str, TokenRecord]] = CommitQueue(
             self._read, width=width, max_weight=10_000
         )
@@ -205,6 +219,7 @@ class PostgresTokenStore:
         else:
             begun = False
         conclusions = _conclusions(works, stored, results)
+        started = time.perf_counter()
         try:
             async with connection.pipeline():
                 if not begun:
@@ -236,6 +251,7 @@ class PostgresTokenStore:
             if _lost(error):
                 raise
             raise audit_failure(error) from None
+        self._observer.audit_appended(time.perf_counter() - started)
         return results
 
     async def _find_or_insert(
