@@ -1,1 +1,14 @@
-"""."""
+"""The command line. Map of the package:
+
+- ``app``: the ``strongroom`` command, its exit codes, and what becomes of errors
+- ``operation``: what the operator's commands share: the services, who operates
+- ``service``: dev, serve, db; ``serving``: the server processes beneath them
+- ``demo``: the guided tour; ``demo_vault`` runs a service for it, ``demo_data`` makes its
+  customers and orders, ``demo_warehouse`` is its DuckDB
+- ``principals``, ``keys``, ``policy``, ``audit``: administration
+- ``doctor``: is this installation sound; ``doctor_checks``: what is asked
+- ``files``, ``scan``: files through the vault, and what escaped it
+
+Every module imports with the base install alone; what belongs to the server is imported
+inside the command.
+"""

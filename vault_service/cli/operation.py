@@ -4,7 +4,8 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import typer
@@ -13,34 +14,61 @@ from vault_service.domain.errors import ConfigurationError, VaultError
 
 if TYPE_CHECKING:
     from vault_service.bootstrap import Services
+    from vault_service.settings import Settings
 
 _T = TypeVar("_T")
 
 
 def with_services(use: Callable[["Services"], Awaitable[_T]]) -> _T:
     """What ``use`` returns, given the services of this environment; exit 2 with the
-    reason on standard error where they cannot be had, or refuse."""
-    try:
-        import structlog
+    reason on standard error where they cannot be had, or refuse.
 
+    Where no database is set, the embedded one serves: the running one, else this
+    command owns it until ``use`` is done.
+    """
+    try:
         from vault_service.bootstrap import open_services
         from vault_service.settings import load
     except ImportError:
         stop("The server is not installed; run: pip install 'strongroom[server]'")
-    if not structlog.is_configured():
-        # Standard output belongs to the answer: a key is piped from there.
-        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    log_to_stderr()
 
-    async def run() -> _T:
-        async with open_services(load()) as services:
+    async def run(settings: "Settings", url: str) -> _T:
+        async with open_services(settings, url) as services:
             return await use(services)
 
     try:
-        return asyncio.run(run())
+        settings = load()
+        with database(settings) as url:
+            return asyncio.run(run(settings, url))
     except ConfigurationError as error:
         stop(str(error))
     except VaultError as error:
         stop(error.detail)
+
+
+@contextmanager
+def database(settings: "Settings") -> Iterator[str]:
+    """The URL of the service's connection, good within the block. The embedded server is
+    started where none runs, and brought to this release's schema."""
+    from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+    from vault_service.bootstrap import migrate_embedded
+
+    if not settings.embedded:
+        yield settings.database_url
+        return
+    with EmbeddedPostgres.use(settings.home, bindir=settings.pg_bindir) as server:
+        migrate_embedded(server)
+        yield server.app_url
+
+
+def log_to_stderr() -> None:
+    """Send log lines to standard error, unless someone decided on them already: standard
+    output belongs to the answer, a key is piped from there."""
+    import structlog
+
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def operator() -> str:
