@@ -33,7 +33,7 @@ lint: $(VENV)/dev.stamp ## Check style, types, floors, security and dependencies
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy $(CHECKED)
 	$(BIN)/lint-imports
-	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(CODE)
+	$(BIN)/bandit --quiet --configfile pyproject.toml --confidence-level medium --recursive $(CODE)
 	$(BIN)/deptry $(CODE)
 
 infra-check: $(VENV)/dev.stamp ## Check the container image's recipe

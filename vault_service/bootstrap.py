@@ -118,8 +118,8 @@ def migrate_embedded(server: EmbeddedPostgres) -> None:
     upgrade(server.migrator_url)
 
 
-def wrappers(settings: Settings) -> dict[Domain, KeyWrapper]:
-    """The wrapping key of each sensitivity domain."""
+def wrappers(settings: Settings) -> dict[Domain, AwsKmsWrapper] | dict[Domain, UnsafeLocalRootKey]:
+    """The wrapping key of each sensitivity domain; the caller closes them."""
     if settings.kms_key_arns:
         by_arn = {arn: AwsKmsWrapper(arn) for arn in set(settings.kms_key_arns.values())}
         return {domain: by_arn[arn] for domain, arn in settings.kms_key_arns.items()}
@@ -147,10 +147,7 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
         closing.push_async_callback(store.close)
         keyring = Keyring(
             PostgresKeyStore(database),
-            {
-                domain: MeasuredWrapper(wrapper, metrics.kms_call)
-                for domain, wrapper in wrappers(settings).items()
-            },
+            _measured(wrappers(settings), metrics, closing),
             environment=settings.environment,
             clock=utc_now,
             monotonic=time.monotonic,
@@ -206,6 +203,16 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
         )
 
 
+def _measured(
+    wrapping: Mapping[Domain, AwsKmsWrapper | UnsafeLocalRootKey],
+    metrics: Metrics,
+    closing: AsyncExitStack,
+) -> dict[Domain, KeyWrapper]:
+    for wrapper in set(wrapping.values()):
+        closing.callback(wrapper.close)
+    return {d: MeasuredWrapper(wrapper, metrics.kms_call) for d, wrapper in wrapping.items()}
+
+
 async def _loaded() -> None:
     """Policies are loaded before the process serves at all: nothing is left to check."""
 
@@ -241,6 +248,9 @@ def traces(settings: Settings) -> Tracing:
 async def housekeeping(services: Services) -> AsyncIterator[None]:
     """Runs what a serving process does in the background, until the block ends:
     last-used times are written, old throttle counters and idempotency keys removed."""
+    with suppress(VaultError):
+        # The first use of a wrapping key loads the Encryption SDK, which takes seconds.
+        await services.keyring.probe()
     task = asyncio.create_task(_keep_house(services))
     try:
         yield

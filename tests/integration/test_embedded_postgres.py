@@ -27,9 +27,9 @@ import sys, time
 from pathlib import Path
 from vault_service.adapters.postgres.embedded import EmbeddedPostgres
 bindir = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-EmbeddedPostgres.own(Path(sys.argv[1]), bindir=bindir, shared_buffers="64MB")
-print("ready", flush=True)
-time.sleep(600)
+with EmbeddedPostgres.own(Path(sys.argv[1]), bindir=bindir, shared_buffers="64MB"):
+    print("ready", flush=True)
+    time.sleep(600)
 """
 
 
@@ -51,8 +51,9 @@ def one(url: str, query: str) -> object:
     return row[0]
 
 
-def killed_owner(home: Path, bindir: Path | None) -> int:
-    """Let another process own the home, kill -9 it, and give the orphan's process id."""
+def ended_owner(home: Path, bindir: Path | None, number: signal.Signals) -> int | None:
+    """Let another process own the home and send it a signal. The process id of the server
+    that it leaves behind, if any."""
     arguments = [str(home)] + ([] if bindir is None else [str(bindir)])
     with subprocess.Popen(
         [sys.executable, "-c", _OWNER, *arguments], stdout=subprocess.PIPE, start_new_session=True
@@ -61,8 +62,13 @@ def killed_owner(home: Path, bindir: Path | None) -> int:
         assert owner.stdout.readline() == b"ready\n"
         with pytest.raises(HomeInUse):
             own(home, bindir)
-        owner.kill()
-    pid = embedded_process.running(home / "postgres")
+        os.killpg(owner.pid, number)
+    return embedded_process.running(home / "postgres")
+
+
+def killed_owner(home: Path, bindir: Path | None) -> int:
+    """The process id of the server that a killed owner leaves behind."""
+    pid = ended_owner(home, bindir, signal.SIGKILL)
     assert pid is not None
     return pid
 
@@ -89,6 +95,13 @@ def test_restart_keeps_data_port_and_passwords(home: Path, pg_bindir: Path | Non
     with own(home, pg_bindir) as server:
         assert server.app_url == first
         assert upgrade(server.migrator_url)[0] is not None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_server_ends_with_an_owner_that_is_told_to_terminate(
+    home: Path, pg_bindir: Path | None, number: signal.Signals
+) -> None:
+    assert ended_owner(home, pg_bindir, number) is None
 
 
 def test_killed_owner_leaves_a_server_that_the_next_one_adopts(

@@ -1,6 +1,5 @@
 """``strongroom dev``, ``serve`` and ``db``."""
 
-import os
 import sys
 from typing import Annotated
 

@@ -197,7 +197,7 @@ class _DuckdbSource(SourceReader):
         name = f"{schema}.{table}"
         # Identifiers cannot be parameters; they come from the catalog and are quoted.
         source = ".".join('"' + part.replace('"', '""') + '"' for part in (schema, table))
-        relation = self._connection.execute(f"SELECT * FROM {source}")
+        relation = self._connection.sql(f"SELECT * FROM {source}")
         row = 1
         for batch in relation.to_arrow_reader(_BATCH_ROWS):
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))

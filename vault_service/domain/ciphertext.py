@@ -62,7 +62,7 @@ class DataKey:
 class RecordCipher:
     """Encrypts and decrypts the records of one environment under one data key."""
 
-    __slots__ = ("_encrypt", "_decrypt", "_prefix", "_suffixes", "key_id")
+    __slots__ = ("_decrypt", "_encrypt", "_prefix", "_suffixes", "key_id")
 
     def __init__(self, environment: str, key: DataKey) -> None:
         self.key_id = key.id

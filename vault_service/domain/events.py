@@ -52,7 +52,7 @@ class EventGroup:
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
     """One recorded request. ``outcome`` sums up the groups: ``ok``, ``partial``,
-    ``denied`` or ``failed``. ``principal`` is ``None`` for failed authentication.
+    ``denied``, ``integrity_failure`` or ``failed``. ``principal`` is ``None`` for failed authentication.
 
     ``inputs`` holds what the policies saw of the principal and the request beyond the
     groups, so that the decision can be replayed. ``detail`` holds constant words and
@@ -144,6 +144,6 @@ def mentions(body: bytes, *, token: str | None, subject: str | None) -> bool:
     """Whether the event with these canonical bytes is about the token and the subject
     (``None``: any)."""
     groups = _decode(body).get("groups", [])
-    return (
-        token is None or any(token in group.get("tokens", ()) for group in groups)
-    ) and (subject is None or any(subject in group.get("subjects", ()) for group in groups))
+    return (token is None or any(token in group.get("tokens", ()) for group in groups)) and (
+        subject is None or any(subject in group.get("subjects", ()) for group in groups)
+    )

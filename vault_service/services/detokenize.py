@@ -28,9 +28,8 @@ from vault_service.services.items import (
     check_count,
 )
 from vault_service.services.keys import Keyring
-from vault_service.services.recording import Recorder, outcome_of
+from vault_service.services.recording import INTEGRITY, Recorder, outcome_of
 
-INTEGRITY = "integrity_failure"
 _NOT_FOUND = ItemError(Code.NOT_FOUND, "There is no such token.", False)
 _EXPIRED = ItemError(Code.EXPIRED, "The token has expired.", False)
 _BROKEN = ItemError(
@@ -206,8 +205,8 @@ class Detokenize:
     async def _cipher(self, tenant: str, group: _Group, key_id: int) -> RecordCipher | ItemError:
         try:
             return await self._keyring.decrypting(tenant, group.data_class, key_id)
-        except IntegrityFailure:
-            return _BROKEN
+        except IntegrityFailure as error:
+            return ItemError(error.code, error.detail, error.retryable, INTEGRITY)
         except VaultError as error:
             return ItemError.of(error)
 
@@ -234,7 +233,7 @@ def _event_groups(
             outcome = "ok" if error is None else outcome_of(error.code)
             found.append(
                 EventGroup(
-                    outcome=INTEGRITY if error is _BROKEN else outcome,
+                    outcome=INTEGRITY if error is not None and error.rule == INTEGRITY else outcome,
                     data_class=group.data_class.name,
                     form=group.form,
                     tags=group.tags,

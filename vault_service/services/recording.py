@@ -6,13 +6,15 @@ from datetime import datetime
 from typing import Any
 
 from vault_service.domain.access import Action
-from vault_service.domain.errors import Code, VaultError
+from vault_service.domain.errors import Code, IntegrityFailure, VaultError
 from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
 from vault_service.domain.ports import Clock, PolicyEngine
 from vault_service.services.context import RequestContext
 
 SYSTEM = "system"
 NO_TENANT = "-"
+INTEGRITY = "integrity_failure"
+"""The outcome where stored data did not verify against what it is bound to."""
 
 _DENIALS = frozenset(
     {
@@ -80,7 +82,8 @@ class Recorder:
         item_count: int = 0,
     ) -> AuditEvent:
         """The event of a request that was refused as a whole."""
-        return self.event(context, action, code=error.code, item_count=item_count)
+        event = self.event(context, action, code=error.code, item_count=item_count)
+        return replace(event, outcome=INTEGRITY) if isinstance(error, IntegrityFailure) else event
 
     def system_event(
         self,
@@ -131,4 +134,6 @@ def _outcome(groups: Sequence[EventGroup], code: Code | None) -> str:
         return "ok"
     if "ok" in outcomes:
         return "partial"
+    if INTEGRITY in outcomes:
+        return INTEGRITY
     return "denied" if outcomes == {"denied"} else "failed"

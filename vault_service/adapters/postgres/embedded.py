@@ -28,6 +28,7 @@ from vault_service.adapters.postgres import (
 from vault_service.adapters.postgres.embedded_account import Account, server_account
 from vault_service.adapters.postgres.embedded_binaries import Binaries
 from vault_service.adapters.postgres.embedded_lock import HomeInUse, take_lock
+from vault_service.adapters.postgres.embedded_signals import termination_as_exit
 from vault_service.adapters.postgres.embedded_state import (
     APP,
     DATABASE,
@@ -60,6 +61,7 @@ class EmbeddedPostgres:
         self._child: subprocess.Popen[bytes] | None = None
         self._start: tuple[Binaries, Account | None, str] | None = None
         self._owner_pid = os.getpid()
+        self._termination = contextlib.ExitStack()
 
     def __repr__(self) -> str:
         return f"EmbeddedPostgres(home={str(self.home)!r}, port={self._state.port})"
@@ -98,7 +100,7 @@ class EmbeddedPostgres:
         try:
             data = home / "postgres"
             account = server_account(data)
-            server = cls(home, _state(home, data))
+            server = cls(home, State.of(home / "postgres.json", data))
             server._prepare(bindir, account, shared_buffers)
         except BaseException:
             os.close(lock)
@@ -168,6 +170,9 @@ class EmbeddedPostgres:
             self._lock = None
 
     def __enter__(self) -> Self:
+        """Until the block ends, a SIGTERM to the owner stops the server too."""
+        if self._lock is not None:
+            self._termination.enter_context(termination_as_exit())
         return self
 
     def __exit__(
@@ -176,7 +181,10 @@ class EmbeddedPostgres:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.stop()
+        try:
+            self.stop()
+        finally:
+            self._termination.close()
 
     def create_database(self, name: str) -> dict[str, str]:
         """Make a further database; its URLs by login role, as the three above."""
@@ -272,20 +280,6 @@ class EmbeddedPostgres:
                 return True
             time.sleep(embedded_process.POLL_SECONDS)
         return False
-
-
-def _state(home: Path, data: Path) -> State:
-    state = State.load(home / "postgres.json")
-    if state is not None:
-        return state
-    if data.exists():
-        raise ConfigurationError(
-            f"{home / 'postgres.json'} is gone, and the database's passwords with it. Restore it "
-            "from a backup, or remove the home to begin anew."
-        )
-    state = State.fresh()
-    state.save(home / "postgres.json")
-    return state
 
 
 def _major(data: Path) -> int | None:

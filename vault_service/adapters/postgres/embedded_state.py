@@ -61,6 +61,24 @@ class State:
             ) from None
         return state
 
+    @classmethod
+    def of(cls, path: Path, data: Path) -> Self:
+        """The stored state; a fresh one, now stored, where ``data`` does not exist yet.
+
+        Raises :class:`ConfigurationError` where it is lost or damaged.
+        """
+        state = cls.load(path)
+        if state is not None:
+            return state
+        if data.exists():
+            raise ConfigurationError(
+                f"{path} is gone, and the database's passwords with it. Restore it from a backup, "
+                "or remove the home to begin anew."
+            )
+        state = cls.fresh()
+        state.save(path)
+        return state
+
     def save(self, path: Path) -> None:
         """Replace the stored state durably."""
         draft = path.with_suffix(".json.new")
