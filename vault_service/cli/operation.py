@@ -62,6 +62,19 @@ def database(settings: "Settings") -> Iterator[str]:
         yield server.app_url
 
 
+@contextmanager
+def migration_url(settings: "Settings") -> Iterator[str]:
+    """The URL of the connection that may migrate, good within the block; the embedded
+    server is started where none runs."""
+    from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+
+    if not settings.embedded:
+        yield settings.database_url
+        return
+    with EmbeddedPostgres.use(settings.home, bindir=settings.pg_bindir) as server:
+        yield server.migrator_url
+
+
 def log_to_stderr() -> None:
     """Send log lines to standard error, unless someone decided on them already: standard
     output belongs to the answer, a key is piped from there."""
