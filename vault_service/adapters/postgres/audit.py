@@ -44,7 +44,7 @@ def terms(event: AuditEvent) -> list[int]:
 
 
 def event_columns(events: Sequence[AuditEvent]) -> tuple[Any, ...]:
-    """The array parameters of ``statements.INSERT_EVENTS``, after the tenant."""
+    """The array parameters of ``statements.APPEND_EVENTS``, after the tenant."""
     return (
         TextArray([event.id for event in events]),
         TextArray([event.occurred_at.isoformat() for event in events]),

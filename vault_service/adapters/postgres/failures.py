@@ -15,6 +15,15 @@ import structlog
 from vault_service.domain.errors import Code, VaultError
 
 _log = structlog.get_logger("strongroom.database")
+DRIVER_ERRORS = (
+    psycopg.Error,
+    psycopg_pool.PoolTimeout,
+    psycopg_pool.PoolClosed,
+    psycopg_pool.TooManyRequests,
+    OSError,
+    TimeoutError,
+)
+"""All that psycopg, its pool and the network beneath raise."""
 _AWAY_CLASSES = frozenset({"08", "53", "55", "57", "58", "25", "F0", "XX"})
 """SQLSTATE classes where the database, not the statement, is at fault: connection,
 resources (disk full), lock timeouts, operator intervention, I/O, read-only, corruption."""
@@ -32,6 +41,20 @@ def is_retryable(error: BaseException) -> bool:
     return sqlstate(error) in {"40001", "40P01"}
 
 
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection, not the statement, failed: a new one may serve."""
+    state = sqlstate(error)
+    return isinstance(error, psycopg.OperationalError) and (
+        state is None or state[:2] in ("08", "57")
+    )
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database is at fault: resources, locks, intervention, I/O."""
+    state = sqlstate(error)
+    return state is None or state[:2] in _AWAY_CLASSES or is_retryable(error)
+
+
 def database_failure(error: BaseException) -> VaultError:
     """The vault's error for a database error; logs its SQLSTATE and nothing more."""
     state = sqlstate(error)
@@ -45,7 +68,7 @@ def database_failure(error: BaseException) -> VaultError:
         | OSError
         | TimeoutError,
     )
-    if lost or state is None or state[:2] in _AWAY_CLASSES or is_retryable(error):
+    if lost or is_away(error):
         return VaultError(
             Code.DATABASE_UNAVAILABLE,
             "The database cannot be used now; nothing was changed or revealed.",
@@ -69,14 +92,6 @@ def translated() -> Iterator[None]:
     """Lets no driver error out of the block, only the vault's own."""
     try:
         yield
-    except (
-        psycopg.Error,
-        psycopg_pool.PoolTimeout,
-        psycopg_pool.PoolClosed,
-        psycopg_pool.TooManyRequests,
-        sqlalchemy.exc.SQLAlchemyError,
-        OSError,
-        TimeoutError,
-    ) as error:
+    except (*DRIVER_ERRORS, sqlalchemy.exc.SQLAlchemyError) as error:
         # `from None`: the driver's text must not ride along in a traceback.
         raise database_failure(error) from None

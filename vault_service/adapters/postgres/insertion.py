@@ -1,9 +1,7 @@
 """Find or insert: one token a value, however many ask at once.
 
-The unique index over blind indexes decides who was first. New values are the rule for
-bulk loads, and a plain insert is a third cheaper than one that may meet a conflict; so
-a large batch of a class that had no repeats lately is first tried plainly, and run
-again the careful way where a value turns out to be there.
+The unique index over blind indexes decides who was first. This is the careful way, for
+values that may be there already; ``hot_path`` has the quick one for those that are not.
 """
 
 from collections.abc import Sequence
@@ -16,28 +14,18 @@ from vault_service.adapters.postgres.binary import ByteaArray, TextArray
 from vault_service.adapters.postgres.rows import (
     Row,
     Winner,
-    batch_columns,
-    full_columns,
     merged,
     parse_tags,
+    row_columns,
 )
 from vault_service.domain.errors import Code, VaultError
 from vault_service.domain.tokens import TokenBatch
 
 Connection = psycopg.AsyncConnection[Any]
 
-PLAIN_MINIMUM: Final = 256
+_LOOK_FIRST: Final = 256
+"""From so many rows on, known values are looked up before the others are inserted."""
 _TRIES: Final = 4
-
-
-def simple(batch: TokenBatch) -> bool:
-    """Whether ``INSERT_BATCH`` can hold the batch: no subjects, no expiry."""
-    return batch.subjects is None and batch.expires_at is None
-
-
-async def insert_plainly(connection: Connection, tenant: str, batch: TokenBatch) -> None:
-    """Insert rows that are taken to be new; ``UniqueViolation`` where one is not."""
-    await connection.execute(statements.INSERT_BATCH, batch_columns(tenant, batch), prepare=True)
 
 
 async def find_or_insert(
@@ -49,15 +37,15 @@ async def find_or_insert(
     """
     rows = merged(batches)
     winners: dict[bytes, Winner] = {}
-    if len(rows) >= PLAIN_MINIMUM:
+    if len(rows) >= _LOOK_FIRST:
         winners = await _winners(connection, tenant, rows)
         rows = [row for row in rows if row.blind_index not in winners]
     for _ in range(_TRIES):
         if not rows:
             break
         cursor = await connection.execute(
-            statements.INSERT_FULL + statements.ON_CONFLICT,
-            full_columns(tenant, rows),
+            statements.INSERT_ROWS,
+            row_columns(tenant, rows),
             prepare=True,
             binary=True,
         )

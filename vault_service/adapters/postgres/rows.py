@@ -83,7 +83,7 @@ def merged(batches: Sequence[TokenBatch]) -> list[Row]:
 
 
 def batch_columns(tenant: str, batch: TokenBatch) -> tuple[Any, ...]:
-    """The parameters of ``INSERT_BATCH``."""
+    """The parameters of ``STORE_NEW_BATCH`` before the events'."""
     return (
         tenant,
         batch.data_class,
@@ -96,8 +96,8 @@ def batch_columns(tenant: str, batch: TokenBatch) -> tuple[Any, ...]:
     )
 
 
-def full_columns(tenant: str, rows: Sequence[Row]) -> tuple[Any, ...]:
-    """The parameters of ``INSERT_FULL``."""
+def row_columns(tenant: str, rows: Sequence[Row]) -> tuple[Any, ...]:
+    """The parameters of ``INSERT_ROWS``, and of ``STORE_NEW`` before the events'."""
     return (
         tenant,
         TextArray([row.token for row in rows]),

@@ -10,27 +10,17 @@ from typing import Final
 
 SET_TENANT: Final = "SELECT set_config('strongroom.tenant', %b, true)"
 
-# Columns alike for all rows are parameters of their own: one per batch, not one per row.
-_NEW_ROWS: Final = (
+INSERT_ROWS: Final = (
     "INSERT INTO strongroom.tokens"
     " (tenant, token, data_class, key_id, ciphertext, blind_index, index_key_id, tags,"
     " subject, created_at, expires_at)"
-)
-INSERT_BATCH: Final = (
-    _NEW_ROWS + " SELECT %b, r.token, %b, %b, r.ciphertext, r.blind_index, %b, %b::text::jsonb,"
-    " NULL, now(), NULL"
-    " FROM unnest(%b::text[], %b::bytea[], %b::bytea[]) AS r (token, ciphertext, blind_index)"
-)
-INSERT_FULL: Final = (
-    _NEW_ROWS + " SELECT %b, r.token, r.data_class, r.key_id::bigint, r.ciphertext,"
+    " SELECT %b, r.token, r.data_class, r.key_id::bigint, r.ciphertext,"
     " r.blind_index, r.index_key_id::bigint, r.tags::jsonb, r.subject, now(),"
     " r.expires_at::timestamptz"
     " FROM unnest(%b::text[], %b::text[], %b::text[], %b::bytea[], %b::bytea[], %b::text[],"
     " %b::text[], %b::text[], %b::text[]) AS r"
     " (token, data_class, key_id, ciphertext, blind_index, index_key_id, tags, subject,"
     " expires_at)"
-)
-ON_CONFLICT: Final = (
     " ON CONFLICT (blind_index) WHERE blind_index IS NOT NULL DO NOTHING RETURNING token"
 )
 SELECT_BY_INDEX: Final = (
@@ -56,23 +46,24 @@ EXTEND_EXPIRY: Final = (
     " FROM unnest(%b::text[], %b::text[]) AS r (token, expires_at)"
     " WHERE t.token = r.token AND t.tenant = %b AND t.expires_at IS NOT NULL"
 )
-_RECORD: Final = (
-    "SELECT token, data_class, key_id, ciphertext, tags::text, subject, created_at, expires_at"
-)
-FETCH: Final = _RECORD + " FROM strongroom.tokens WHERE tenant = %b AND token = ANY (%b::text[])"
 FIND: Final = (
-    _RECORD + ", blind_index FROM strongroom.tokens"
-    " WHERE tenant = %b AND blind_index = ANY (%b::bytea[])"
+    "SELECT token, data_class, key_id, ciphertext, tags::text, subject, created_at, expires_at,"
+    " blind_index FROM strongroom.tokens WHERE tenant = %b AND blind_index = ANY (%b::bytea[])"
 )
 DELETE: Final = "DELETE FROM strongroom.tokens WHERE token = %b AND tenant = %b"
-INSERT_EVENTS: Final = (
-    "INSERT INTO strongroom.audit_events (id, occurred_at, tenant, principal, action, outcome,"
-    " purpose, data_classes, terms, body)"
-    " SELECT r.id, r.occurred_at::timestamptz, %b, r.principal, r.action, r.outcome, r.purpose,"
-    " r.data_classes::text[], r.terms::integer[], r.body"
-    " FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],"
-    " %b::text[], %b::text[], %b::bytea[]) AS r"
-    " (id, occurred_at, principal, action, outcome, purpose, data_classes, terms, body)"
+_EVENTS: Final = "%b::text[], " * 8 + "%b::bytea[]"
+APPEND_EVENTS: Final = f"SELECT strongroom.append_events(%b, {_EVENTS})"
+STORE_NEW: Final = (
+    "SELECT strongroom.store_new(%b, %b::text[], %b::text[], %b::text[], %b::bytea[],"
+    f" %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], {_EVENTS})"
+)
+STORE_NEW_BATCH: Final = (
+    "SELECT strongroom.store_new_batch(%b, %b, %b, %b, %b::text::jsonb, %b::text[],"
+    f" %b::bytea[], %b::bytea[], {_EVENTS})"
+)
+FETCH: Final = (
+    "SELECT token, data_class, key_id, ciphertext, tags, subject, created_at, expires_at"
+    " FROM strongroom.fetch_tokens(%b, %b::text[])"
 )
 KEEP_ANSWER: Final = (
     "UPDATE strongroom.idempotency SET answer = %b"
