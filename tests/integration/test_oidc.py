@@ -255,7 +255,7 @@ async def test_keys_are_refreshed_when_they_grow_old(rig: Rig) -> None:
     [
         DROP,
         Reply(500),
-        Reply(302, headers={"Location": "http://127.0.0.1:1/"}),
+        Reply(302, headers={"Location": "/elsewhere"}),
         Reply(200, {"keys": []}),
         Reply(200, []),
         Reply(200, {"keys": {}}),

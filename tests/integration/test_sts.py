@@ -119,7 +119,7 @@ async def test_no_other_answer_is_an_identity(
         THROTTLED,
         Reply(500),
         Reply(503),
-        Reply(302, headers={"Location": "http://127.0.0.1:1/"}),
+        Reply(302, headers={"Location": "/elsewhere"}),
         Reply(200, content=b"x" * 65_537),
         Reply(200, content=b"x", headers={"Content-Encoding": "gzip"}),
     ],

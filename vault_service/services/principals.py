@@ -133,9 +133,9 @@ class ApiKeys:
                 "This principal may not use API keys: principals.yml gives it no"
                 " authentication.api_key.",
             )
-        longest = min(timedelta(days=max_days), MAX_API_KEY_AGE)
-        life = longest if days is None else timedelta(days=days)
-        if not timedelta(days=1) <= life <= longest:
+        longest = min(max_days, MAX_API_KEY_AGE.days)
+        life = longest if days is None else days
+        if not 1 <= life <= longest:
             raise VaultError(
                 Code.INVALID_VALUE,
                 "A key lives at least 1 day, and no longer than the principal's max_age_days"
@@ -143,7 +143,9 @@ class ApiKeys:
             )
         key = new_api_key()
         now = self._clock()
-        return key.secret, ApiKeyRecord(key.id, principal.name, key.key_hash, now, now + life)
+        return key.secret, ApiKeyRecord(
+            key.id, principal.name, key.key_hash, now, now + timedelta(days=life)
+        )
 
     def _event(
         self,
