@@ -13,7 +13,7 @@ from mimesis import Generic, Locale
 
 from tests.fakes.scripted_server import Reply, ScriptedServer, Seen, problem
 from tests.fakes.vault_over_http import MemoryVault
-from vault_service.client import Client, RequestRefused, Retry
+from vault_service.client import Client, RequestRefused, Retry, operations
 from vault_service.client.file_checks import check_file
 from vault_service.client.files import Summary, detokenize_file, tokenize_file
 from vault_service.client.mapping import ColumnMap, MappingError, load_mapping, mapping_of
@@ -210,6 +210,26 @@ def test_who_has_no_right_is_refused_and_nothing_is_left(
     assert caught.value.request_id == "req-1"
     assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
     assert len(server.seen) < 20
+
+
+def test_a_refused_run_takes_back_what_has_not_begun(
+    memory: MemoryVault, server: ScriptedServer, tmp_path: Path
+) -> None:
+    source = _people(tmp_path / "people.csv", 30_000)
+    memory.denied = True
+    go_on = threading.Event()
+
+    def held(seen: Seen) -> Reply:
+        go_on.wait(timeout=10)
+        return memory(seen)
+
+    server.faults += [memory, memory, held]
+    with Client(server.url, "srk_x", retry=FAST, concurrency=1) as vault:
+        with pytest.raises(RequestRefused):
+            tokenize_file(vault, source, EMAILS, tmp_path / "t.csv")
+        go_on.set()
+        vault.submit(operations.whoami(FAST)).result()
+    assert sum(seen.path == "/v1/tokenize" for seen in server.seen) <= 2
 
 
 def test_a_service_that_goes_away_leaves_the_old_output(
