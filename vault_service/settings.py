@@ -82,7 +82,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         policy_dir=Path(get("STRONGROOM_POLICY_DIR") or "policies").absolute(),
         pg_bindir=_path(get("STRONGROOM_PG_BINDIR")),
         host=get("STRONGROOM_HOST") or "127.0.0.1",
-        port=_number(get("STRONGROOM_PORT"), "STRONGROOM_PORT", 8200, 65535),
+        port=_number(get("STRONGROOM_PORT"), "STRONGROOM_PORT", 8200, 65535, lowest=0),
         workers=_number(get("STRONGROOM_WORKERS"), "STRONGROOM_WORKERS", os.cpu_count() or 1, 256),
         docs=_flag(get("STRONGROOM_DOCS"), "STRONGROOM_DOCS", environment != "prod"),
         oidc_issuer=get("STRONGROOM_OIDC_ISSUER", ""),
@@ -139,11 +139,11 @@ def _path(text: str | None) -> Path | None:
     return Path(text).absolute() if text else None
 
 
-def _number(text: str | None, name: str, default: int, highest: int) -> int:
+def _number(text: str | None, name: str, default: int, highest: int, lowest: int = 1) -> int:
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= highest:
-        raise ConfigurationError(f"{name} must be a number from 1 to {highest}")
+    if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
+        raise ConfigurationError(f"{name} must be a number from {lowest} to {highest}")
     return int(text)
 
 

@@ -52,7 +52,8 @@ class EventGroup:
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
     """One recorded request. ``outcome`` sums up the groups: ``ok``, ``partial``,
-    ``denied``, ``integrity_failure`` or ``failed``. ``principal`` is ``None`` for failed authentication.
+    ``denied``, ``integrity_failure`` or ``failed``. ``principal`` is ``None`` for failed
+    authentication.
 
     ``inputs`` holds what the policies saw of the principal and the request beyond the
     groups, so that the decision can be replayed. ``detail`` holds constant words and

@@ -6,7 +6,7 @@ Every method raises :class:`~vault_service.domain.errors.VaultError` with
 outside is away, and never lets a driver's own error (which may quote values) through.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -146,6 +146,10 @@ class Conclusion:
     answer: bytes | None = field(default=None, repr=False)
 
 
+Conclude = Callable[[Sequence[StoredBatch]], Awaitable[Conclusion]]
+"""Makes the conclusion of a store from what became of its batches."""
+
+
 class TokenStore(Protocol):
     """The token table, with the audit log it writes in the same transaction."""
 
@@ -153,7 +157,7 @@ class TokenStore(Protocol):
         self,
         tenant: str,
         batches: Sequence[TokenBatch],
-        conclude: Callable[[Sequence[StoredBatch]], "Conclusion"],
+        conclude: "Conclude",
     ) -> None:
         """Find or insert every row, append the event that ``conclude`` makes from the
         outcomes and keep its answer, all in one transaction; returns when all are

@@ -135,16 +135,6 @@ class TokenBatch:
         return len(self.tokens)
 
 
-@dataclass(slots=True)
-class StoredBatch:
-    """What became of a :class:`TokenBatch`: the token of each row, its own or the one
-    that already stood for the value. ``known`` holds the rows (by position) that were
-    there before, with the tags that they carry."""
-
-    tokens: list[str]
-    known: dict[int, Tags]
-
-
 class TokenTaken(VaultError):
     """A fresh token is in use already, which formats with few digits make possible;
     nothing was stored, and another draw will do."""
@@ -164,3 +154,13 @@ class TokenRecord(NamedTuple):
     subject: str | None
     created_at: datetime
     expires_at: datetime | None
+
+
+@dataclass(slots=True)
+class StoredBatch:
+    """What became of a :class:`TokenBatch`: the token of each row, its own or the one
+    that already stood for the value. ``known`` holds, by row, the records that were
+    there before."""
+
+    tokens: list[str]
+    known: dict[int, TokenRecord]

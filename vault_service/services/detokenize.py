@@ -20,6 +20,8 @@ from vault_service.domain.tokens import TokenRecord, well_formed
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
 from vault_service.services.items import (
+    BROKEN,
+    INTEGRITY,
     DetokenizeCommand,
     DetokenizeItem,
     ItemError,
@@ -28,16 +30,10 @@ from vault_service.services.items import (
     check_count,
 )
 from vault_service.services.keys import Keyring
-from vault_service.services.recording import INTEGRITY, Recorder, outcome_of
+from vault_service.services.recording import Recorder, outcome_of
 
 _NOT_FOUND = ItemError(Code.NOT_FOUND, "There is no such token.", False)
 _EXPIRED = ItemError(Code.EXPIRED, "The token has expired.", False)
-_BROKEN = ItemError(
-    Code.INTERNAL,
-    "The stored record failed its integrity check; the operators were told.",
-    False,
-    INTEGRITY,
-)
 
 
 @dataclass(slots=True)
@@ -198,7 +194,7 @@ class Detokenize:
             try:
                 value = cipher.decrypt(record.ciphertext, record.token, record.tags)
             except IntegrityFailure:
-                _fail(result, _BROKEN)
+                _fail(result, BROKEN)
                 continue
             result.value = Sensitive(show(value))
 

@@ -64,6 +64,16 @@ class ItemError(msgspec.Struct, frozen=True, omit_defaults=True):
         return cls(error.code, error.detail, error.retryable, rule, _FIELDS.get(error.code))
 
 
+INTEGRITY: Final = "integrity_failure"
+"""The outcome, and the rule, where stored data is not what it is bound to."""
+BROKEN: Final = ItemError(
+    Code.INTERNAL,
+    "The stored record failed its integrity check; the audit log tells the operators.",
+    False,
+    INTEGRITY,
+)
+
+
 class TokenizedItem(msgspec.Struct, omit_defaults=True, gc=False):
     """What became of one value: a token and its masked value, or an error.
 

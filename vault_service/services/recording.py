@@ -10,11 +10,10 @@ from vault_service.domain.errors import Code, IntegrityFailure, VaultError
 from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
 from vault_service.domain.ports import Clock, PolicyEngine
 from vault_service.services.context import RequestContext
+from vault_service.services.items import INTEGRITY
 
 SYSTEM = "system"
 NO_TENANT = "-"
-INTEGRITY = "integrity_failure"
-"""The outcome where stored data did not verify against what it is bound to."""
 
 _DENIALS = frozenset(
     {

@@ -5,6 +5,7 @@ then find or insert, record and commit in one transaction. No token leaves befor
 event is durable. PCI-DSS 3.5.1, 10.2.1.1.
 """
 
+import hmac
 import os
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -12,7 +13,7 @@ from typing import Final
 from vault_service.domain.access import Action
 from vault_service.domain.catalog import Catalog
 from vault_service.domain.ciphertext import NONCE_LENGTH
-from vault_service.domain.errors import Code, VaultError
+from vault_service.domain.errors import Code, IntegrityFailure, VaultError
 from vault_service.domain.events import new_event_id
 from vault_service.domain.ports import Conclusion, IdempotencyClaim, TokenStore
 from vault_service.domain.tokens import StoredBatch, TokenBatch, TokenTaken, new_tokens
@@ -20,6 +21,7 @@ from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
 from vault_service.services.idempotency import Idempotency, KeptAnswer
 from vault_service.services.items import (
+    BROKEN,
     ItemError,
     TokenizeCommand,
     Tokenized,
@@ -100,9 +102,10 @@ class Tokenize:
             stored_groups = [group for group in groups if group.denied is None]
         event_id = new_event_id()
 
-        def conclude(stored: Sequence[StoredBatch]) -> Conclusion:
+        async def conclude(stored: Sequence[StoredBatch]) -> Conclusion:
             for group, batch in zip(stored_groups, stored, strict=True):
-                group.settle(batch, results)
+                broken = await self._broken(context, group, batch) if batch.known else {}
+                group.settle(batch, results, broken)
             event = self._recorder.event(
                 context,
                 Action.TOKENIZE,
@@ -115,7 +118,7 @@ class Tokenize:
             return Conclusion(event, claim, self._idempotency.answer(results, event_id))
 
         if not stored_groups:
-            await self._store.append(conclude([]).event)
+            await self._store.append((await conclude([])).event)
             return Tokenized(results, event_id)
         for attempt in range(_DRAWS):
             batches = [await self._encrypt(context, group) for group in stored_groups]
@@ -166,6 +169,33 @@ class Tokenize:
             group.policies = decision.policies
             if not decision.allowed:
                 group.deny(ItemError.of(_denied()), results)
+
+    async def _broken(
+        self, context: RequestContext, group: Group, stored: StoredBatch
+    ) -> dict[int, ItemError]:
+        """The rows whose known record does not hold the value that it was found by.
+
+        The blind index is not bound to its row by the cipher, so an edited one could
+        lead to another value's token; what is found is therefore opened and compared.
+        """
+        broken: dict[int, ItemError] = {}
+        for value, row in dict(zip(group.values, group.rows, strict=True)).items():
+            record = stored.known.get(row)
+            if record is None:
+                continue
+            try:
+                cipher = await self._keyring.decrypting(
+                    context.principal.tenant, group.data_class, record.key_id
+                )
+                found = cipher.decrypt(record.ciphertext, record.token, record.tags)
+            except IntegrityFailure:
+                broken[row] = BROKEN
+                continue
+            if record.data_class != group.data_class.name or not hmac.compare_digest(
+                found.encode(), value.encode()
+            ):
+                broken[row] = BROKEN
+        return broken
 
     async def _encrypt(self, context: RequestContext, group: Group) -> TokenBatch:
         """The rows of a group: one a distinct value, ascending by blind index."""

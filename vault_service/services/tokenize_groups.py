@@ -4,7 +4,7 @@ A group is one data class with one set of tags: one policy decision, one data ke
 batch of rows, one entry in the audit event.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,7 +19,7 @@ from vault_service.domain.sad import is_sad_class_name
 from vault_service.domain.sensitive import Sensitive
 from vault_service.domain.tokens import StoredBatch, TokenBatch
 from vault_service.domain.validation import normalizer
-from vault_service.services.items import ItemError, TokenizedItem, TokenizeItem
+from vault_service.services.items import INTEGRITY, ItemError, TokenizedItem, TokenizeItem
 from vault_service.services.recording import outcome_of
 
 MAX_EXPIRES_IN: Final = 100 * 365 * 24 * 3600
@@ -83,15 +83,24 @@ class Group:
             for row in range(len(batch))
         ]
 
-    def settle(self, stored: StoredBatch, results: Sequence[TokenizedItem]) -> None:
-        """Write the tokens that hold into the results."""
+    def settle(
+        self,
+        stored: StoredBatch,
+        results: Sequence[TokenizedItem],
+        broken: Mapping[int, ItemError],
+    ) -> None:
+        """Write the tokens that hold into the results; ``broken`` are rows whose known
+        record may not be given out."""
         tokens, known, masked = stored.tokens, stored.known, self.masked
         for index, row, value in zip(self.indexes, self.rows, self.values, strict=True):
             result = results[index]
+            if row in broken:
+                fail(result, broken[row])
+                continue
             result.token = tokens[row]
             result.masked = Sensitive(masked(value))
-            if row in known and known[row] != self.tags:
-                result.stored_tags = dict(known[row])
+            if row in known and known[row].tags != self.tags:
+                result.stored_tags = dict(known[row].tags)
 
     def mask(self, results: Sequence[TokenizedItem]) -> None:
         """Write the masked values into the results that are no errors."""
@@ -196,13 +205,18 @@ def event_groups(groups: Sequence[Group], results: Sequence[TokenizedItem]) -> l
                 count=len(group.indexes) if code is not None else len(tokens),
             )
         )
-    failures: dict[tuple[Code, str | None], int] = {}
+    failures: dict[tuple[ItemError, str | None], int] = {}
     for index, result in enumerate(results):
         if result.error is not None and index not in told:
-            key = (result.error.code, result.data_class)
+            key = (result.error, result.data_class)
             failures[key] = failures.get(key, 0) + 1
     found.extend(
-        EventGroup(outcome=outcome_of(code), data_class=name, code=code, count=count)
-        for (code, name), count in failures.items()
+        EventGroup(
+            outcome=INTEGRITY if error.rule == INTEGRITY else outcome_of(error.code),
+            data_class=name,
+            code=error.code,
+            count=count,
+        )
+        for (error, name), count in failures.items()
     )
     return found

@@ -39,7 +39,7 @@ def presumably_new(works: Sequence[Write], repeating: set[tuple[str, str]]) -> b
 
 async def append(connection: Connection, tenant: str, works: Sequence[Write]) -> None:
     """Append the works' events. Raises the driver's errors."""
-    found = conclusions(works, (), [None] * len(works))
+    found = await conclusions(works, (), [None] * len(works))
     await connection.execute(
         statements.APPEND_EVENTS,
         (tenant, *event_columns([conclusion.event for conclusion in found])),
@@ -52,7 +52,7 @@ async def store_new(connection: Connection, tenant: str, works: Sequence[Write])
     where an answer must be kept too. Raises :class:`KnownValue`, ``TokenTaken`` and the
     driver's errors."""
     batches = [batch for work in works for batch in work.batches]
-    found = conclusions(works, outcomes(batches, {}), [None] * len(works))
+    found = await conclusions(works, outcomes(batches, {}), [None] * len(works))
     if any(conclusion.claim is not None for conclusion in found):
         return False
     statement, parameters = _rows(tenant, batches)

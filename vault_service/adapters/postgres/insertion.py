@@ -13,13 +13,12 @@ from vault_service.adapters.postgres import statements
 from vault_service.adapters.postgres.binary import ByteaArray, TextArray
 from vault_service.adapters.postgres.rows import (
     Row,
-    Winner,
     merged,
-    parse_tags,
+    record,
     row_columns,
 )
 from vault_service.domain.errors import Code, VaultError
-from vault_service.domain.tokens import TokenBatch
+from vault_service.domain.tokens import TokenBatch, TokenRecord
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -30,13 +29,13 @@ _TRIES: Final = 4
 
 async def find_or_insert(
     connection: Connection, tenant: str, batches: Sequence[TokenBatch]
-) -> dict[bytes, Winner]:
+) -> dict[bytes, TokenRecord]:
     """Insert every row whose value is not there yet; the rows that were, by blind index.
 
     Re-reads after a conflict, for the winner may be of another transaction.
     """
     rows = merged(batches)
-    winners: dict[bytes, Winner] = {}
+    winners: dict[bytes, TokenRecord] = {}
     if len(rows) >= _LOOK_FIRST:
         winners = await _winners(connection, tenant, rows)
         rows = [row for row in rows if row.blind_index not in winners]
@@ -63,9 +62,11 @@ async def find_or_insert(
     return winners
 
 
-async def _winners(connection: Connection, tenant: str, rows: Sequence[Row]) -> dict[bytes, Winner]:
+async def _winners(
+    connection: Connection, tenant: str, rows: Sequence[Row]
+) -> dict[bytes, TokenRecord]:
     cursor = await connection.execute(
-        statements.SELECT_BY_INDEX,
+        statements.FIND,
         (
             tenant,
             ByteaArray([row.blind_index for row in rows if row.blind_index is not None]),
@@ -73,17 +74,14 @@ async def _winners(connection: Connection, tenant: str, rows: Sequence[Row]) -> 
         prepare=True,
         binary=True,
     )
-    return {
-        row[0]: Winner(row[1], parse_tags(row[2]), row[3], row[4])
-        for row in await cursor.fetchall()
-    }
+    return {row[8]: record(row) for row in await cursor.fetchall()}
 
 
 async def _complete(
     connection: Connection,
     tenant: str,
     batches: Sequence[TokenBatch],
-    winners: dict[bytes, Winner],
+    winners: dict[bytes, TokenRecord],
 ) -> None:
     """Bring what a repeat adds to known rows: subjects, and a later expiry."""
     adopted: list[tuple[str, str]] = []

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from vault_service.adapters.postgres.binary import ByteaArray, TextArray
 from vault_service.domain.access import Tags
@@ -32,15 +32,6 @@ def parse_tags(text: str | None) -> Tags:
 def record(row: Sequence[Any]) -> TokenRecord:
     """A record from the first eight columns of ``FETCH`` or ``FIND``."""
     return TokenRecord(row[0], row[1], row[2], row[3], parse_tags(row[4]), row[5], row[6], row[7])
-
-
-class Winner(NamedTuple):
-    """The row that stood for a value already."""
-
-    token: str
-    tags: Tags
-    subject: str | None
-    expires_at: datetime | None
 
 
 @dataclass(slots=True)
@@ -117,7 +108,7 @@ def row_columns(tenant: str, rows: Sequence[Row]) -> tuple[Any, ...]:
     )
 
 
-def outcomes(batches: Sequence[TokenBatch], winners: dict[bytes, Winner]) -> list[StoredBatch]:
+def outcomes(batches: Sequence[TokenBatch], winners: dict[bytes, TokenRecord]) -> list[StoredBatch]:
     """What became of each batch, given the rows that stood there before."""
     if not winners:
         return [StoredBatch(batch.tokens, {}) for batch in batches]
@@ -128,6 +119,6 @@ def outcomes(batches: Sequence[TokenBatch], winners: dict[bytes, Winner]) -> lis
             winner = winners.get(index)
             if winner is not None and winner.token != batch.tokens[position]:
                 stored.tokens[position] = winner.token
-                stored.known[position] = winner.tags
+                stored.known[position] = winner
         found.append(stored)
     return found

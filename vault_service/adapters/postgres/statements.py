@@ -23,10 +23,6 @@ INSERT_ROWS: Final = (
     " expires_at)"
     " ON CONFLICT (blind_index) WHERE blind_index IS NOT NULL DO NOTHING RETURNING token"
 )
-SELECT_BY_INDEX: Final = (
-    "SELECT blind_index, token, tags::text, subject, expires_at FROM strongroom.tokens"
-    " WHERE tenant = %b AND blind_index = ANY (%b::bytea[])"
-)
 ADOPT_SUBJECTS: Final = (
     "UPDATE strongroom.tokens AS t SET subject = r.subject"
     " FROM unnest(%b::text[], %b::text[]) AS r (token, subject)"

@@ -7,7 +7,7 @@ either, tokens and events become durable together or not at all.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
@@ -31,8 +31,8 @@ from vault_service.adapters.postgres.rows import record
 from vault_service.adapters.postgres.works import Read, Write
 from vault_service.domain.errors import VaultError
 from vault_service.domain.events import AuditEvent
-from vault_service.domain.ports import BudgetCharge, Conclusion
-from vault_service.domain.tokens import StoredBatch, TokenBatch, TokenRecord
+from vault_service.domain.ports import BudgetCharge, Conclude
+from vault_service.domain.tokens import TokenBatch, TokenRecord
 
 _TRIES: Final = 3
 
@@ -70,7 +70,7 @@ class PostgresTokenStore:
         self,
         tenant: str,
         batches: Sequence[TokenBatch],
-        conclude: Callable[[Sequence[StoredBatch]], Conclusion],
+        conclude: Conclude,
     ) -> None:
         """See :class:`~vault_service.domain.ports.TokenStore`."""
         weight = sum(len(batch) for batch in batches)

@@ -14,11 +14,11 @@ from vault_service.adapters.postgres.audit import event_columns
 from vault_service.adapters.postgres.budgets import charge
 from vault_service.adapters.postgres.failures import audit_failure, is_lost
 from vault_service.adapters.postgres.insertion import Connection, find_or_insert
-from vault_service.adapters.postgres.rows import Winner, outcomes
+from vault_service.adapters.postgres.rows import outcomes
 from vault_service.adapters.postgres.works import Write, conclusions
 from vault_service.domain.errors import VaultError
 from vault_service.domain.ports import Conclusion
-from vault_service.domain.tokens import TokenTaken
+from vault_service.domain.tokens import TokenRecord, TokenTaken
 
 
 class FirstStepFailed(Exception):
@@ -31,7 +31,7 @@ class FirstStepFailed(Exception):
 
 async def run(
     connection: Connection, tenant: str, works: Sequence[Write]
-) -> tuple[Sequence[VaultError | None], dict[bytes, Winner]]:
+) -> tuple[Sequence[VaultError | None], dict[bytes, TokenRecord]]:
     """Run the works of one tenant in one transaction: the error or ``None`` of each, and
     the rows that stood for their values before.
 
@@ -55,7 +55,7 @@ async def run(
         raise FirstStepFailed(error) from None
     except psycopg.Error as error:
         raise FirstStepFailed(error) from None
-    found = conclusions(works, outcomes(batches, winners), results)
+    found = await conclusions(works, outcomes(batches, winners), results)
     try:
         await _conclude(connection, tenant, found)
     except psycopg.Error as error:

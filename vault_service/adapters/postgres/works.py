@@ -1,11 +1,11 @@
 """What waits to be written or read, and what belongs into its transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vault_service.domain.errors import VaultError
 from vault_service.domain.events import AuditEvent
-from vault_service.domain.ports import BudgetCharge, Conclusion
+from vault_service.domain.ports import BudgetCharge, Conclude, Conclusion
 from vault_service.domain.tokens import StoredBatch, TokenBatch
 
 
@@ -16,15 +16,15 @@ class Write:
     tenant: str
     weight: int
     batches: Sequence[TokenBatch] = ()
-    conclude: Callable[[Sequence[StoredBatch]], Conclusion] | None = None
+    conclude: Conclude | None = None
     event: AuditEvent | None = None
     charge: BudgetCharge | None = None
     delete: str | None = None
 
-    def conclusion(self, stored: Sequence[StoredBatch]) -> Conclusion:
+    async def conclusion(self, stored: Sequence[StoredBatch]) -> Conclusion:
         """What the transaction ends with, given what became of the batches."""
         if self.conclude is not None:
-            return self.conclude(stored)
+            return await self.conclude(stored)
         assert self.event is not None
         return Conclusion(self.event)
 
@@ -42,7 +42,7 @@ class Read:
         return len(self.tokens)
 
 
-def conclusions(
+async def conclusions(
     works: Sequence[Write],
     stored: Sequence[StoredBatch],
     results: Sequence[VaultError | None],
@@ -55,5 +55,5 @@ def conclusions(
         share = stored[at : at + len(work.batches)]
         at += len(work.batches)
         if result is None:
-            found.append(work.conclusion(share))
+            found.append(await work.conclusion(share))
     return found
