@@ -71,7 +71,7 @@ class _ByteaArrayDumper(_TextArrayDumper):
     oid = _BYTEA_ARRAY_OID
 
 
-def register(connection: psycopg.AsyncConnection[Any]) -> None:
+def register(connection: "psycopg.AsyncConnection[Any] | psycopg.Connection[Any]") -> None:
     """Teach a connection the two array types."""
     connection.adapters.register_dumper(TextArray, _TextArrayDumper)
     connection.adapters.register_dumper(ByteaArray, _ByteaArrayDumper)

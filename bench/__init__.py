@@ -1,0 +1,8 @@
+"""Benchmarks: what the vault costs beside PostgreSQL alone, as ratios of one run.
+
+- ``run``      the command behind ``make bench``: runs all, prints and writes the figures
+- ``floor``    PostgreSQL through psycopg alone: the same rows, no vault
+- ``load``     a small HTTP load generator
+- ``service``  the real service on a database of its own
+- ``values``   synthetic card numbers
+"""

@@ -1,0 +1,61 @@
+"""What a token costs in a large table beside a small one.
+
+The large table is filled directly with rows as wide as the vault's, since filling it
+through the vault would take longer and measure nothing more.
+"""
+
+import statistics
+import sys
+from itertools import islice
+from typing import Final
+
+import psycopg
+
+from bench.load import drive, request
+from bench.service import Service
+from bench.values import card_numbers, tokenize_body
+
+SMALL: Final = 100_000
+_ROUNDS: Final = 5
+_BATCHES: Final = 60
+_FILL: Final = 250_000
+_ROWS: Final = """
+INSERT INTO strongroom.tokens (tenant, token, data_class, key_id, ciphertext, blind_index,
+    index_key_id, created_at)
+SELECT 'main', 'tok_pan_' || translate(left(encode(sha256(('t' || n)::bytea), 'hex'), 27), 'i',
+    '1'), 'pan', 1, sha256(n::text::bytea) || '\\x00112233445566778899aabbcc'::bytea,
+    sha256(('b' || n)::bytea), 1, now()
+FROM generate_series(%s::bigint, %s::bigint) AS n
+"""
+
+
+def measure(service: Service, large: int) -> dict[str, float]:
+    """Items a second in a table of 100,000 rows and of ``large`` rows, and the ratio of
+    the costs."""
+    with psycopg.connect(service.superuser_url, autocommit=True) as connection:
+        connection.execute("TRUNCATE strongroom.tokens CASCADE")
+        connection.execute(_ROWS, (1, SMALL))
+        service.vacuum()
+        small = _rate(service, 1)
+        connection.execute("TRUNCATE strongroom.tokens CASCADE")
+        for start in range(0, large, _FILL):
+            connection.execute(_ROWS, (start + 1, min(start + _FILL, large)))
+            print(f"  filled {start + _FILL:,} of {large:,}", file=sys.stderr, flush=True)
+        service.vacuum()
+        full = _rate(service, 2)
+    return {"small": small, "large": full, "rows": float(large), "cost": small / full}
+
+
+def _rate(service: Service, seed: int) -> float:
+    values = card_numbers(seed)
+    rates = []
+    for _ in range(_ROUNDS):
+        prepared = [
+            request(
+                "/v1/tokenize", service.key, tokenize_body(list(islice(values, 1000))), service.port
+            )
+            for _ in range(_BATCHES)
+        ]
+        load = drive(service.port, prepared, 4)
+        rates.append(_BATCHES * 1000 / load.seconds)
+    return statistics.median(rates)

@@ -1,0 +1,93 @@
+"""The report: what was measured, where, and beside what."""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import statistics
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from bench.run import Figures
+
+_RATIOS: Final = (
+    ("batch tokenize", "floor insert", 0.5),
+    ("batch detokenize", "floor read", 0.4),
+)
+_RATES: Final = (("single tokenize", 4000), ("single detokenize", 5000))
+_PACKAGES: Final = ("psycopg", "uvicorn", "uvloop", "msgspec", "cryptography", "cedarpy")
+
+
+def machine() -> list[str]:
+    """The machine and versions, a line each."""
+    model = "unknown"
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
+    return [
+        f"- {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} processors ({model}),"
+        f" {platform.system()} {platform.release()}",
+        f"- Python {platform.python_version()}; {versions}",
+        "- server (two workers), PostgreSQL and load generator share the machine;"
+        " fsync and synchronous_commit are on",
+    ]
+
+
+def render(figures: "Figures", arguments: argparse.Namespace) -> str:
+    """The report as Markdown."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Made by `make bench`. Ratios are what counts: both sides were measured in turn in",
+        "one run on one machine, and the median of the rounds is quoted. The floor is",
+        "PostgreSQL through psycopg alone from two processes, with rows of the same width,",
+        "the same two indexes, and the same batches: no HTTP, encryption, policy,",
+        "row-level security or audit.",
+        "",
+        *machine(),
+        f"- {arguments.rounds} rounds of {arguments.batches} batches of 1,000 and"
+        f" {arguments.singles:,} single requests",
+        "",
+        "| what | items/s (median) | min to max | beside the floor | wanted | p50 ms | p99 ms |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, base, wanted in _RATIOS:
+        ratios = [a / b for a, b in zip(figures.rates[name], figures.rates[base], strict=True)]
+        lines.append(_row(figures, name, f"{statistics.median(ratios):.2f}", f"≥ {wanted}"))
+    for name, least in _RATES:
+        lines.append(_row(figures, name, "", f"≥ {least:,}/s"))
+    floors = ("floor insert", "floor insert, one index", "floor read")
+    lines += [_row(figures, name, "1", "") for name in floors]
+    if figures.growth:
+        grown = figures.growth
+        lines += [
+            "",
+            f"Cost of a token at {grown['rows']:,.0f} stored rows beside that at 100,000:"
+            f" **{grown['cost']:.2f}** (wanted ≤ 1.25), from {grown['small']:,.0f} and"
+            f" {grown['large']:,.0f} tokens/s in batches of 1,000.",
+        ]
+    lines += [
+        "",
+        "Single requests come from 64 concurrent callers, each waiting for its answer and",
+        "each answer for its own commit; batches from 4. p50 and p99 are of whole requests",
+        "as the callers saw them.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(figures: "Figures", name: str, ratio: str, wanted: str) -> str:
+    rates = figures.rates[name]
+    times = figures.latencies.get(name, [])
+    half = f"{statistics.median(t[0] for t in times):.1f}" if times else ""
+    most = f"{statistics.median(t[1] for t in times):.1f}" if times else ""
+    return (
+        f"| {name} | {figures.median(name):,.0f} | {min(rates):,.0f} to {max(rates):,.0f}"
+        f" | {ratio} | {wanted} | {half} | {most} |"
+    )

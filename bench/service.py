@@ -1,0 +1,93 @@
+"""The real service, two workers, on a fresh database of an embedded server."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERUSER
+from vault_service.adapters.postgres.migrate import upgrade
+from vault_service.bootstrap import open_services
+from vault_service.settings import load
+
+WORKERS = 2
+
+
+@dataclass
+class Service:
+    """A running service. ``key`` is an API key of ``load-tester``."""
+
+    port: int
+    database_url: str
+    superuser_url: str
+    key: str = field(repr=False)
+
+    def vacuum(self) -> None:
+        """Bring the database to rest between two measurements."""
+        with psycopg.connect(self.superuser_url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+            connection.execute("CHECKPOINT")
+
+
+@contextlib.contextmanager
+def running(home: Path, name: str) -> Iterator[Service]:
+    """Start everything below ``home``, stop it at the end."""
+    with EmbeddedPostgres.own(home, shared_buffers="512MB") as server:
+        urls = server.create_database(name)
+        upgrade(urls[MIGRATOR])
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        environ = {
+            **os.environ,
+            "STRONGROOM_ENV": "test",
+            "STRONGROOM_HOME": str(home),
+            "STRONGROOM_DATABASE_URL": urls[APP],
+            "STRONGROOM_PORT": str(port),
+            "STRONGROOM_WORKERS": str(WORKERS),
+        }
+        key = asyncio.run(_key(environ))
+        process = subprocess.Popen(  # our own program
+            [sys.executable, "-m", "vault_service", "serve"],
+            env=environ,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=(home / "service.log").open("wb"),
+        )
+        try:
+            _wait(port, process)
+            yield Service(port, urls[APP], urls[SUPERUSER], key)
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=60)
+
+
+async def _key(environ: dict[str, str]) -> str:
+    async with open_services(load(environ)) as services:
+        issued = await services.api_keys.issue("load-tester", "bench")
+        return issued.secret.reveal()
+
+
+def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError("the service ended; see service.log")
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5),
+        ):
+            return
+        time.sleep(0.2)
+    raise RuntimeError("the service did not get ready")
