@@ -169,12 +169,15 @@ def told(event: dict[str, Any]) -> str:
         event["action"],
         ", ".join(_told_group(group) for group in groups[:3]) + (", …" if len(groups) > 3 else ""),
     ]
+    detail = event.get("detail", {})
+    words += [f"{name} {detail[name]}" for name in ("principal", "key", "key_id") if name in detail]
     for label, name in (("for", "purpose"), ("case", "case"), ("because", "code")):
         if event.get(name) is not None:
             words.append(f"{label} {event[name]}")
     policies = {policy for group in groups for policy in group.get("policies", ())}
-    if policies or event.get("detail", {}).get("policies"):
-        words.append("by " + ", ".join(sorted(policies or event["detail"]["policies"])))
+    policies.update(detail.get("policies", ()))
+    if policies:
+        words.append("by " + ", ".join(sorted(policies)))
     words.append(event["id"])
     line = "  ".join(word for word in words if word)
     return "".join(character if character.isprintable() else "?" for character in line)

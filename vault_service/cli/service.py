@@ -97,7 +97,8 @@ def _check_start(settings: "Settings") -> None:
     from vault_service.bootstrap import wrappers
 
     CedarEngine(load_bundle(settings.policy_dir, settings.environment))
-    wrappers(settings)
+    for wrapper in set(wrappers(settings).values()):
+        wrapper.close()
 
 
 @db.command()
