@@ -1,6 +1,7 @@
 """Detection: what is found in text, what is not, and that no text can make it slow."""
 
 import re
+import sys
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from vault_service.domain.catalog import TokenFormat
 from vault_service.domain.detection import Confidence, Finding, Kind, find, looks_like_card_number
 from vault_service.domain.detection_columns import ColumnScan, name_hints, shown
+from vault_service.domain.detection_text import fold
 from vault_service.domain.luhn import luhn_valid
 from vault_service.domain.tokens import new_tokens
 
@@ -115,6 +117,18 @@ def test_a_float_of_a_major_network_is_found_without_its_check_digit() -> None:
     assert _kinds("4344676511950444") == []
 
 
+def test_an_amount_is_no_card_number_unless_it_is_too_large_for_one() -> None:
+    assert luhn_valid("4222222222222")
+    assert _kinds("4222222222222.50") == []
+    assert [f.confidence for f in find("4111111111111111.25")] == [Confidence.MEDIUM]
+    assert [f.confidence for f in find("4111111111111111.00")] == [Confidence.HIGH]
+
+
+def test_every_decimal_digit_of_unicode_is_read() -> None:
+    digits = [chr(p) for p in range(sys.maxunicode + 1) if chr(p).isdecimal()]
+    assert "".join(map(fold, digits)) == "".join(str(int(digit)) for digit in digits)
+
+
 @given(card=st.sampled_from(CARDS), digit=st.sampled_from("0123456789"))
 def test_part_of_a_longer_run_of_digits_is_no_card_number(card: str, digit: str) -> None:
     padding = digit * (20 - len(card))
@@ -142,6 +156,7 @@ def test_one_wrong_digit_is_no_card_number(card: str, position: int, by: int) ->
         "1700000000000000000",
         "92c4279f-1207-48a3-8448-4636514eb7e2",
         "50180000-0009-4111-8111-501800000009",
+        "abcdef01-5018-0000-0009-abcdef012345",
         "E6100000010CAE8BFC28BCE4474067A89189898A5EC0",
         "da39a3ee5e6b4b0d4111111111111111da39a3ee",
         "0.4111111111111111",
