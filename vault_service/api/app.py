@@ -14,7 +14,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from vault_service import __version__
@@ -182,7 +182,9 @@ async def _no_route(request: Request, error: Exception) -> Response:
     """No such path, or no such method there; told without repeating either."""
     assert isinstance(error, HTTPException)
     request_id = request_id_of(dict(request.scope["headers"]).get(b"x-request-id"))
+    headers = {"x-request-id": request_id}
     if error.status_code == 405:
+        headers["allow"] = _allowed(request)
         failure = VaultError(Code.INVALID_REQUEST, "The method is not known here; see Allow.")
     else:
         failure = VaultError(Code.NOT_FOUND, "There is no such route.")
@@ -190,6 +192,16 @@ async def _no_route(request: Request, error: Exception) -> Response:
     return Response(
         body,
         status,
-        headers={**(error.headers or {}), "x-request-id": request_id},
+        headers=headers,
         media_type=MEDIA_TYPE.decode(),
     )
+
+
+def _allowed(request: Request) -> str:
+    """The methods of every route with this path (RFC 9110 15.5.6); the router itself
+    tells those of the first alone."""
+    methods: set[str] = set()
+    for route in request.app.router.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods))

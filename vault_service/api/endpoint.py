@@ -52,6 +52,20 @@ class Call:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
+    def check_media_type(self, other: bytes | None = None) -> bool:
+        """Whether the body is of the media type ``other``, if one is given, else JSON;
+        ``invalid_request`` for anything else."""
+        found = self.headers.get(b"content-type", JSON).split(b";")[0].strip().lower()
+        if found == other:
+            return True
+        if found == JSON or found.endswith(b"+json"):
+            return False
+        raise malformed(
+            "media_type",
+            "Send application/json, or Arrow where the route takes it.",
+            "Content-Type",
+        )
+
 
 @dataclass(slots=True)
 class Answer:
@@ -226,6 +240,10 @@ def refuse_sensitive(text: str, field: str) -> None:
 
 
 async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    encoding = headers.get(b"content-encoding", b"").strip().lower()
+    if encoding not in (b"", b"identity"):
+        # What unpacks to more than the limit would have to be unpacked to be known.
+        raise malformed("content_encoding", "Send the body uncompressed.", "Content-Encoding")
     length = headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > MAX_BODY:
         raise _too_large()

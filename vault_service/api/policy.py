@@ -129,6 +129,7 @@ async def whoami(call: Call) -> Answer:
 
 async def explain(call: Call) -> Answer:
     """What the policies would decide on a request of the caller's, and which of them."""
+    call.check_media_type()
     body = decode(call.body, ExplainBody)
     application, principal = call.application, call.context.principal
     try:

@@ -1,16 +1,17 @@
 """``/v1/tokenize``, ``/v1/detokenize`` and ``/v1/lookup``."""
 
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from vault_service.api import arrow
-from vault_service.api.endpoint import JSON, Answer, Call
+from vault_service.api.endpoint import Answer, Call
 from vault_service.api.problems import MEDIA_TYPE, problem
 from vault_service.api.wire import DetokenizeBody, LookupBody, TokenizeBody, decode, malformed
 from vault_service.domain.access import Action
 from vault_service.domain.columns import MEDIA_TYPE as ARROW
-from vault_service.domain.errors import FieldError, VaultError
+from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.metadata import check_text
 from vault_service.domain.sensitive import Sensitive
 from vault_service.services.items import (
@@ -80,7 +81,7 @@ async def tokenize(call: Call) -> Answer:
     key = call.header(b"idempotency-key")
     if key is not None:
         check_text(key, "Idempotency-Key")
-    is_arrow = _is_arrow(call)
+    is_arrow = call.check_media_type(_ARROW)
     body = arrow.read_tokenize(call.body) if is_arrow else decode(call.body, TokenizeBody)
     if body.mode not in _MODES:
         raise malformed("enum", "mode is partial or atomic.", "mode")
@@ -94,7 +95,7 @@ async def tokenize(call: Call) -> Answer:
 
 async def detokenize(call: Call) -> Answer:
     """Tokens to values, in the form that policy allows."""
-    is_arrow = _is_arrow(call)
+    is_arrow = call.check_media_type(_ARROW)
     body = arrow.read_detokenize(call.body) if is_arrow else decode(call.body, DetokenizeBody)
     command = DetokenizeCommand(body.items, body.purpose, body.case)
     done = await call.application.detokenize(call.context, command)
@@ -104,25 +105,13 @@ async def detokenize(call: Call) -> Answer:
 
 async def lookup(call: Call) -> Answer:
     """The token of a value, if it is stored."""
+    call.check_media_type()
     body = decode(call.body, LookupBody)
     token, event_id = await call.application.lookup(
         call.context, body.data_class, Sensitive(body.value)
     )
     answer = LookupAnswer(token, body.data_class, call.context.request_id, Receipt(event_id))
     return Answer(_encode(answer))
-
-
-def _is_arrow(call: Call) -> bool:
-    media_type = call.headers.get(b"content-type", JSON).split(b";")[0].strip().lower()
-    if media_type == _ARROW:
-        return True
-    if media_type == JSON or media_type.endswith(b"+json"):
-        return False
-    raise malformed(
-        "media_type",
-        "Send application/json or application/vnd.apache.arrow.stream.",
-        "Content-Type",
-    )
 
 
 def _answer(
@@ -136,7 +125,9 @@ def _answer(
     request_id = call.context.request_id
     failed = sum(item.error is not None for item in items)
     if failed == len(items):
-        status, body, headers = problem(_common(items, event_id), request_id, items=_encode(items))
+        status, body, headers = problem(
+            _common(items, event_id, call.context.at), request_id, items=_encode(items)
+        )
         return Answer(body, status, MEDIA_TYPE, headers)
     status = 207 if failed else 200
     if is_arrow:
@@ -146,14 +137,18 @@ def _answer(
     return Answer(_encode(kind(items, summary, request_id, Receipt(event_id))), status)
 
 
-def _common(items: list[Any], event_id: str) -> VaultError:
-    """The error of a batch in which every item failed: that of its first item."""
+def _common(items: list[Any], event_id: str, at: datetime) -> VaultError:
+    """The error of a batch in which every item failed: that of its first item. A spent
+    budget may be drawn on again when the next hour begins, in UTC, at the soonest."""
     first: ItemError = items[0].error
     same = all(item.error.code == first.code for item in items)
     error = VaultError(
         first.code,
         first.detail if same else "No item could be processed; see items for each.",
         errors=tuple(_field_error(item.index, item.error) for item in items[:_MAX_ERRORS]),
+        retry_after=3600 - at.minute * 60 - at.second
+        if first.code is Code.BUDGET_EXCEEDED
+        else None,
     )
     error.event_id = event_id
     return error

@@ -11,7 +11,7 @@ from vault_service.domain.access import Action, Tags
 from vault_service.domain.catalog import Catalog, DataClass
 from vault_service.domain.ciphertext import RecordCipher
 from vault_service.domain.errors import Code, IntegrityFailure, VaultError
-from vault_service.domain.events import EventGroup
+from vault_service.domain.events import AuditEvent, EventGroup
 from vault_service.domain.masking import reveal_form
 from vault_service.domain.metadata import check_text
 from vault_service.domain.ports import BudgetCharge, BudgetStore, TokenStore
@@ -107,16 +107,39 @@ class Detokenize:
                 frozenset(r.subject for r in revealed if r.subject is not None),
                 context.at,
             )
-        event = self._recorder.event(
+        event = self._event(context, command, purpose, _event_groups(groups, results, left))
+        try:
+            await self._store.append(event, charge)
+        except VaultError as error:
+            if charge is None or error.code is not Code.BUDGET_EXCEEDED:
+                raise
+            # Others drew on the budget since it was read: the refusal is an event with
+            # its tokens like any other (PCI-DSS 10.2.1.4).
+            over = ItemError.of(error)
+            for result in results:
+                if result.error is None:
+                    _fail(result, over)
+            event = self._event(context, command, purpose, _event_groups(groups, results, left))
+            await self._store.append(event)
+            error.event_id = event.id
+            raise
+        return Revealed(results, event.id)
+
+    def _event(
+        self,
+        context: RequestContext,
+        command: DetokenizeCommand,
+        purpose: str,
+        groups: Sequence[EventGroup],
+    ) -> AuditEvent:
+        return self._recorder.event(
             context,
             Action.DETOKENIZE,
-            _event_groups(groups, results, left),
-            item_count=len(results),
+            groups,
+            item_count=len(command.items),
             purpose=purpose,
             case=command.case,
         )
-        await self._store.append(event, charge)
-        return Revealed(results, event.id)
 
     def _sort(
         self,
