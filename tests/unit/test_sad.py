@@ -1,5 +1,6 @@
 """Sensitive authentication data is recognized wherever it may arrive. PCI-DSS 3.3.1."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from vault_service.domain.sad import (
     looks_like_track_data,
     sensitive_in_metadata,
 )
+from vault_service.domain.tokens import new_opaque
 
 TRACKS = [
     "%B4242424242424242^DOE/JANE MRS^25121010000000000000?",
@@ -129,6 +131,7 @@ CARRIERS = [
     "cardCvv=123",
     "customerCvv=123",
     "cvc-123",
+    "cvc123",
     "CVC code is 123",
     "cav2=123",
     "security code: 123",
@@ -164,6 +167,7 @@ ORDINARY = [
     "cvv missing",
     "pin block added",
     "cvv=12345678",
+    "tok_pan_012cvv1239abcdefghjkmnpqrst",
     "tok_pan_0123456789abcdefghjkmnpqrs",
     "7d93f6a0-1b2c-4d5e-8f90-aabbccddeeff",
     "arn:aws:iam::123456789012:role/chargeback",
@@ -228,6 +232,11 @@ def test_metadata_that_carries_sad_is_recognized(text: str) -> None:
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_metadata_is_not_taken_for_sad(text: str) -> None:
     assert not sensitive_in_metadata(text)
+
+
+def test_our_own_tokens_are_not_taken_for_sad() -> None:
+    tokens = new_opaque("pan", 200_000, random.Random(1).randbytes)
+    assert [token for token in tokens if sensitive_in_metadata(token)] == []
 
 
 @given(st.text(max_size=200))

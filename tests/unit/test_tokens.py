@@ -80,6 +80,20 @@ def test_every_character_of_a_body_is_equally_likely() -> None:
         assert sum((counts[c] - expected) ** 2 / expected for c in ALPHABET) < 75
 
 
+@pytest.mark.parametrize("token_format", [TokenFormat.OPAQUE, TokenFormat.EMAIL])
+def test_no_token_of_ours_holds_a_card_number(token_format: TokenFormat) -> None:
+    """Where chance would put one into a body, the body is drawn again; its neighbours
+    stay as they were."""
+    card = bytes(ALPHABET.index(c) for c in "a4111111111111111bcdefghjk")
+    plain = bytes(range(BODY_LENGTH))
+    draws = iter([plain + card + plain, card, card[::-1], plain[::-1]])
+    if token_format is TokenFormat.EMAIL:
+        draws = iter([plain, card, card[::-1], plain[::-1], plain])
+    tokens = new_tokens("pan", token_format, ["x"] * 3, lambda count: next(draws))
+    bodies = [token.removeprefix("tok_pan_")[:BODY_LENGTH] for token in tokens]
+    assert bodies == [ALPHABET[:26], ALPHABET[25::-1], ALPHABET[:26]]
+
+
 @given(BODIES, st.integers(0, BODY_LENGTH), st.sampled_from(ALPHABET))
 def test_every_mistyped_character_is_caught(body: str, place: int, other: str) -> None:
     token = body + check_character(body)

@@ -35,7 +35,9 @@ def test_an_address_at_a_domain_seen_before_is_judged_as_by_the_library(
     normalize(f"first@{domain}")
     address = f"{local}@{domain}"
     try:
-        expected = validate_email(address, check_deliverability=False, test_environment=True)
+        expected = validate_email(
+            address, check_deliverability=False, test_environment=True, strict=True
+        )
     except EmailNotValidError:
         with pytest.raises(InvalidValue):
             normalize(address)

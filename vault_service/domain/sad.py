@@ -84,7 +84,8 @@ _CODE_TEXT: Final = re.compile(
     r"""
       (?: (?<!re)cvv[23]? | (?:(?<![a-z])|(?<=card)) (?: cvc[23]? | cvn2? | cvd2? | cav2? )
         | (?:security|verification) [\W_]* (?:code|value|number) )
-      (?: [\W_]* (?:code|number|value|no) )? [\W_]{0,6} (?: is [\W_]+ )? \d{3,4} (?!\d)
+      (?: [\W_]* (?:code|number|value|no) )? [\W_]{1,6} (?: is [\W_]+ )? \d{3,4} (?!\d)
+    | (?<![a-z0-9]) (?: cvv[23]? | cvc[23]? | cvn2? | cvd2? | cav2? ) \d{3,4} (?![a-z0-9])
     | (?:(?<![a-z])|(?<=card)) (?: cid | csc ) [^\w:=]{0,3} [:=] [\W_]{0,3} \d{3,4} (?!\d)
     | (?:(?<![a-z])|(?<=card)) pin (?: [\W_]* (?:code|number|no) )?
       (?: [^\w:=]{0,3} [:=] [\W_]{0,3} | \s+ (?: is \s+ )? ) \d{4,12} (?!\d)

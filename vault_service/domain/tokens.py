@@ -26,6 +26,8 @@ MAX_TOKEN_LENGTH: Final = 128
 _BYTES: Final = ALPHABET.encode("ascii")
 # 256 is a multiple of 32, so a random byte reduced to five bits stays uniform.
 _FROM_RANDOM: Final = bytes(_BYTES[b & 31] for b in range(256))
+_AS_ZEROS: Final = bytes(48 if b & 31 < 10 else 120 for b in range(256))
+_DIGIT_RUN: Final = b"0" * 11
 _PLAIN: Final = bytes(b & 31 for b in range(256))
 _DOUBLED: Final = bytes((d := 2 * (b & 31)) // 32 + d % 32 for b in range(256))
 _VALUE_OF: Final = bytes(_BYTES.find(b) if b in _BYTES else 0 for b in range(256))
@@ -49,9 +51,23 @@ def _check(values: bytes) -> str:
     return ALPHABET[-total % 32]
 
 
+def _random_bodies(count: int, randomness: Randomness) -> bytes:
+    """Random bytes for ``count`` bodies. A body with eleven digits in a row (one in some
+    twenty thousand) is drawn anew: with its check character it might hold a card number,
+    and what is refused in clear text must never be a token of our own."""
+    random = randomness(BODY_LENGTH * count)
+    if _DIGIT_RUN not in random.translate(_AS_ZEROS):
+        return random
+    bodies = [random[i : i + BODY_LENGTH] for i in range(0, len(random), BODY_LENGTH)]
+    return b"".join(
+        _random_bodies(1, randomness) if _DIGIT_RUN in body.translate(_AS_ZEROS) else body
+        for body in bodies
+    )
+
+
 def new_opaque(data_class: str, count: int, randomness: Randomness = os.urandom) -> list[str]:
     """``count`` fresh opaque tokens of ``data_class``."""
-    random = randomness(BODY_LENGTH * count)
+    random = _random_bodies(count, randomness)
     bodies = random.translate(_FROM_RANDOM).decode("ascii")
     prefix = f"tok_{data_class}_"
     return [
@@ -75,7 +91,7 @@ def _new_digits(value: str, randomness: Randomness) -> str:
 
 
 def _new_email(randomness: Randomness) -> str:
-    body = randomness(BODY_LENGTH).translate(_FROM_RANDOM).decode("ascii")
+    body = _random_bodies(1, randomness).translate(_FROM_RANDOM).decode("ascii")
     return f"{body}@tokens.invalid"
 
 

@@ -38,8 +38,7 @@ MAX_TEXT_LENGTH: Final = 65536
 """The most characters a value may have, and a free text."""
 
 Normalizer = Callable[[str], str]
-"""Takes a raw value and gives its canonical form; raises :class:`InvalidValue` or
-:class:`SensitiveAuthenticationData`."""
+"""From raw to canonical; raises ``InvalidValue`` or ``SensitiveAuthenticationData``."""
 
 # Single separators between groups; no two ways to match, so no backtracking.
 _CARD: Final = re.compile(r"[0-9]+(?:[ -][0-9]+)*")
@@ -155,7 +154,9 @@ def _email() -> Normalizer:
         try:
             # The test environment admits .test only; .invalid, where our own tokens
             # live, stays refused. No name is looked up.
-            parts = validate_email(value, check_deliverability=False, test_environment=True)
+            parts = validate_email(
+                value, check_deliverability=False, test_environment=True, strict=True
+            )
         except EmailNotValidError:
             # The library's own message quotes the address.
             raise InvalidValue("email", "The value is not an e-mail address.") from None
@@ -274,10 +275,9 @@ def _national_id() -> Normalizer:
                 "national_id",
                 "A national id is letters and digits, with single - . / or spaces.",
             )
-        value = value.translate(_NATIONAL_ID_SEPARATORS).upper()
-        if not 6 <= len(value) <= 32:
+        if not 6 <= len(value := value.translate(_NATIONAL_ID_SEPARATORS)) <= 32:
             raise InvalidValue("length", "A national id has 6 to 32 letters and digits.")
-        return value
+        return value.upper()
 
     return normalize
 
