@@ -4,11 +4,12 @@
 - ``operation``: what the operator's commands share: the services, who operates
 - ``service``: dev, serve, db; ``serving``: the server processes beneath them
 - ``demo``: the guided tour; ``demo_vault`` runs a service for it, ``demo_data`` makes its
-  customers and orders, ``demo_warehouse`` is its DuckDB
+  customers and orders, ``demo_warehouse`` is its DuckDB, ``demo_story`` tells it
 - ``principals``, ``keys``, ``policy``, ``audit``: administration
-- ``doctor``: is this installation sound; ``doctor_checks``: what is asked
+- ``doctor``: is this installation sound; ``doctor_checks`` asks, ``doctor_database`` what
+  concerns the database
 - ``files``, ``scan``: files through the vault, and what escaped it
 
-Every module imports with the base install alone; what belongs to the server is imported
-inside the command.
+All but ``serving`` and ``doctor_*`` import with the base install alone; what belongs to
+the server is imported inside the command.
 """

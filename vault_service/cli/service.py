@@ -97,7 +97,7 @@ def _check_start(settings: "Settings") -> None:
     from vault_service.bootstrap import wrappers
 
     CedarEngine(load_bundle(settings.policy_dir, settings.environment))
-    for wrapper in set(wrappers(settings).values()):
+    for wrapper in wrappers(settings).values():
         wrapper.close()
 
 

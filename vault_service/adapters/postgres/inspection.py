@@ -1,0 +1,111 @@
+"""What ``strongroom doctor`` asks the database about itself: no value, no key."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vault_service.adapters.postgres.engine import Database
+from vault_service.domain.ports import Clock
+
+_SETTINGS: Final = (
+    "fsync",
+    "full_page_writes",
+    "synchronous_commit",
+    "log_parameter_max_length",
+    "log_parameter_max_length_on_error",
+)
+_SERVER: Final = sa.text(
+    "SELECT current_setting('server_version_num')::int AS version,"
+    " current_setting('server_version') AS version_text, session_user::text AS login,"
+    " rolsuper AS superuser, rolbypassrls AS bypasses_fences,"
+    " coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS encrypted,"
+    " to_regclass('strongroom.audit_events') IS NOT NULL AS has_schema"
+    " FROM pg_roles WHERE rolname = session_user"
+)
+_NOW: Final = sa.text("SELECT clock_timestamp()")
+_READ_SETTINGS: Final = sa.text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names)")
+_UNFENCED: Final = sa.text(
+    "SELECT c.relname FROM pg_class c WHERE c.relnamespace = to_regnamespace('strongroom')"
+    " AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND EXISTS (SELECT FROM pg_attribute a"
+    " WHERE a.attrelid = c.oid AND a.attname = 'tenant' AND NOT a.attisdropped) ORDER BY 1"
+)
+# pg_trigger.tgtype: 2 is BEFORE; 8, 16 and 32 are DELETE, UPDATE and TRUNCATE.
+_APPEND_ONLY: Final = sa.text(
+    "SELECT coalesce(bit_or(tgtype), 0) & 56 = 56 FROM pg_trigger"
+    " WHERE tgrelid = to_regclass('strongroom.audit_events') AND NOT tgisinternal"
+    " AND tgenabled IN ('O', 'A') AND tgtype & 2 = 2"
+)
+_MAY_CHANGE: Final = sa.text(
+    "SELECT has_table_privilege(to_regclass('strongroom.audit_events'),"
+    " 'UPDATE, DELETE, TRUNCATE')"
+    " OR has_any_column_privilege(to_regclass('strongroom.audit_events'), 'UPDATE')"
+)
+_NEWEST: Final = sa.text("SELECT max(occurred_at) FROM strongroom.audit_events")
+_WRAPPERS: Final = sa.text(
+    "SELECT wrapper, count(*) FROM strongroom.data_keys"
+    " WHERE wrapped_by IS NULL AND state <> 'destroyed' GROUP BY wrapper"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the database says. ``skew`` is its clock less this machine's, in seconds, to
+    within ``uncertainty``. ``unfenced`` names tables of tenants without row-level
+    security. What needs the schema is ``None`` or empty where there is none."""
+
+    version: int
+    version_text: str
+    login: str
+    superuser: bool
+    bypasses_fences: bool
+    encrypted: bool
+    has_schema: bool
+    skew: float
+    uncertainty: float
+    settings: dict[str, str]
+    unfenced: tuple[str, ...] = ()
+    append_only: bool = False
+    may_change_audit: bool = False
+
+
+async def inspect(database: Database, clock: Clock) -> Facts:
+    """The facts, as the service's role sees them; ``database_unavailable`` where they
+    cannot be had."""
+    async with database.transaction() as connection:
+        found: dict[str, Any] = dict((await connection.execute(_SERVER)).one()._mapping)
+        before = clock()
+        now: datetime = (await connection.execute(_NOW)).scalar_one()
+        after = clock()
+        rows = await connection.execute(_READ_SETTINGS, {"names": list(_SETTINGS)})
+        found["settings"] = dict(row.tuple() for row in rows)
+        if found["has_schema"]:
+            found["unfenced"] = tuple((await connection.execute(_UNFENCED)).scalars())
+            found["append_only"] = bool((await connection.execute(_APPEND_ONLY)).scalar_one())
+            found["may_change_audit"] = bool((await connection.execute(_MAY_CHANGE)).scalar_one())
+    half = (after - before) / 2
+    return Facts(
+        **found, skew=(now - before - half).total_seconds(), uncertainty=half.total_seconds()
+    )
+
+
+async def newest_event(database: Database, tenants: Sequence[str]) -> datetime | None:
+    """When the newest event of these tenants was recorded, ``None`` where there is none."""
+    times: list[datetime] = []
+    for tenant in tenants:
+        async with database.transaction(tenant) as connection:
+            at = (await connection.execute(_NEWEST)).scalar_one_or_none()
+            times += [] if at is None else [at]
+    return max(times, default=None)
+
+
+async def wrapped_by(database: Database, tenants: Sequence[str]) -> dict[str, int]:
+    """How many data keys of these tenants lie under which wrapping key, by reference."""
+    counts: dict[str, int] = {}
+    for tenant in tenants:
+        async with database.transaction(tenant) as connection:
+            for reference, count in await connection.execute(_WRAPPERS):
+                counts[reference] = counts.get(reference, 0) + count
+    return counts
