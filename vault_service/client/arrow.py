@@ -76,7 +76,7 @@ def _plan(
         raise ValueError("atomic mode takes at most 10,000 items and 16 MiB in one call")
 
     def own(number: int) -> str | None:
-        return key if key is None or len(batches) == 1 else derived_key(key, number)
+        return key if key is None or number == 0 else derived_key(key, number)
 
     def finish(answers: Sequence[Answers]) -> pa.Array:
         texts = pa.chunked_array([answer.texts for answer in answers], pa.string())

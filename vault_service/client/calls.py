@@ -136,10 +136,10 @@ def plan_tokenize(
         others = ItemError("invalid_request", "Nothing is stored: another item cannot be sent.")
         failed = {i: pieces.unsendable.get(i, others) for i in range(len(items))}
         pieces = Cut([], failed)
-    alone = len(pieces.batches) == 1
 
     def send(number: int, batch: Batch) -> Steps[Outcome[TokenizedItem]]:
-        own = key if alone or key is None else derived_key(key, number)
+        # The first request has the key itself, so that another call under it is noticed.
+        own = key if key is None or number == 0 else derived_key(key, number)
         return operations.tokenize(batch, mode, retry, own)
 
     return _plan(items, pieces, TokenizedItem, send)
