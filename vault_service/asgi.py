@@ -1,5 +1,6 @@
 """The ASGI entry: ``uvicorn --factory vault_service.asgi:create``. One per worker."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -20,8 +21,21 @@ def create(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_services(used) as services, housekeeping(services):
             app.state.application = services.application
+            _settle_memory()
             yield
         tracing.close()
 
     traced = tracing.config if used.otlp_endpoint else None
     return create_app(lifespan, docs=used.docs, telemetry=traced)
+
+
+def _settle_memory() -> None:
+    """Take what start-up made out of the garbage collector's sight.
+
+    Libraries and policies are hundreds of thousands of objects that live as long as the
+    process. Walking them again and again while batches come and go took a third of the
+    time of a detokenize.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -8,15 +8,14 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from vault_service.api.arrow_stream import read_table, texts
 from vault_service.api.wire import DetokenizeBody, TokenizeBody, malformed
 from vault_service.domain import columns
-from vault_service.domain.errors import VaultError
 from vault_service.services.items import (
     DetokenizeItem,
     RevealedItem,
     TokenizedItem,
     TokenizeItem,
-    check_count,
 )
 
 _STRING: Final = "string"
@@ -24,7 +23,7 @@ _STRING: Final = "string"
 
 def read_tokenize(body: bytes) -> TokenizeBody:
     """The tokenize request in a stream; ``invalid_request`` names the broken rule."""
-    table = _table(body, columns.TOKENIZE_COLUMNS, (columns.DATA_CLASS, columns.VALUE))
+    table = read_table(body, columns.TOKENIZE_COLUMNS, (columns.DATA_CLASS, columns.VALUE))
     metadata = _metadata(table, (columns.MODE_KEY,))
     items = [
         TokenizeItem(*row)
@@ -43,7 +42,7 @@ def read_tokenize(body: bytes) -> TokenizeBody:
 
 def read_detokenize(body: bytes) -> DetokenizeBody:
     """The detokenize request in a stream; ``invalid_request`` names the broken rule."""
-    table = _table(body, columns.DETOKENIZE_COLUMNS, (columns.TOKEN,))
+    table = read_table(body, columns.DETOKENIZE_COLUMNS, (columns.TOKEN,))
     metadata = _metadata(table, (columns.PURPOSE_KEY, columns.CASE_KEY))
     items = [
         DetokenizeItem(token, form or "masked", reference)
@@ -61,9 +60,7 @@ def write_tokenized(items: Sequence[TokenizedItem], request_id: str, event_id: s
     """The answer to a tokenize request as a stream."""
     fields = {
         columns.TOKEN: pa.array([item.token for item in items], pa.string()),
-        columns.MASKED: pa.array(
-            [None if item.masked is None else item.masked.reveal() for item in items], pa.string()
-        ),
+        columns.MASKED: pa.array([item.masked for item in items], pa.string()),
     }
     return _write(items, fields, request_id, event_id)
 
@@ -72,9 +69,7 @@ def write_revealed(items: Sequence[RevealedItem], request_id: str, event_id: str
     """The answer to a detokenize request as a stream."""
     fields = {
         columns.FORM: pa.array([item.form for item in items], pa.string()),
-        columns.VALUE: pa.array(
-            [None if item.value is None else item.value.reveal() for item in items], pa.string()
-        ),
+        columns.VALUE: pa.array([item.value for item in items], pa.string()),
     }
     return _write(items, fields, request_id, event_id)
 
@@ -107,33 +102,6 @@ def _write(
     return bytes(sink.getvalue())
 
 
-def _table(body: bytes, known: Sequence[str], required: Sequence[str]) -> "pa.Table":
-    try:
-        with pa.ipc.open_stream(body) as reader:
-            rows = 0
-            batches = []
-            for batch in reader:
-                rows += batch.num_rows
-                check_count(rows or 1)
-                # Offsets of a hostile stream may point anywhere: checked before use.
-                batch.validate(full=True)
-                batches.append(batch)
-            table = pa.Table.from_batches(batches, reader.schema)
-    except VaultError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError):
-        raise malformed("arrow", "The body is no Arrow IPC stream.") from None
-    names = table.column_names
-    if len(set(names)) != len(names):
-        raise malformed("duplicate_key", "A column stands twice.")
-    if not set(names) <= set(known):
-        raise malformed("unknown_field", "The stream has a column that is not known.")
-    for name in required:
-        if name not in names:
-            raise malformed("required", "The column is required.", name)
-    return table
-
-
 def _metadata(table: "pa.Table", known: Sequence[bytes]) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     for key in known:
@@ -151,41 +119,25 @@ def _strings(table: "pa.Table", name: str, *, required: bool = False) -> list[An
         return [None] * table.num_rows
     column = table.column(name)
     try:
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-            raise malformed("type", "The column must hold strings.", name)
-        if required and column.null_count:
-            raise malformed("type", "The column must hold no nulls.", name)
-        texts: list[Any] = column.to_pylist()
+        found = texts(column)
     except (pa.ArrowException, UnicodeDecodeError):
-        raise malformed("type", "The column must hold UTF-8 strings.", name) from None
-    return texts
+        raise malformed("encoding", "The column must hold UTF-8 strings.", name) from None
+    if required and None in found:
+        raise malformed("type", "The column must hold no nulls.", name)
+    return found
 
 
 def _integers(table: "pa.Table", name: str) -> list[Any]:
     if name not in table.column_names:
         return [None] * table.num_rows
-    column = table.column(name)
-    if not pa.types.is_integer(column.type):
-        raise malformed("type", "The column must hold integers.", name)
-    numbers: list[Any] = column.to_pylist()
-    return numbers
+    return list(table.column(name).to_pylist())
 
 
 def _tags(table: "pa.Table") -> list[Any]:
     if columns.TAGS not in table.column_names:
         return [None] * table.num_rows
-    column = table.column(columns.TAGS)
-    kind = column.type
-    if not (
-        pa.types.is_map(kind)
-        and pa.types.is_string(kind.key_type)
-        and pa.types.is_string(kind.item_type)
-    ):
-        raise malformed("type", "The column must be a map from string to string.", columns.TAGS)
     found: list[Any] = []
-    for pairs in column.to_pylist():
+    for pairs in table.column(columns.TAGS).to_pylist():
         if pairs is None:
             found.append(None)
             continue

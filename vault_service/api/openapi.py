@@ -11,7 +11,6 @@ from vault_service.api.endpoint import Endpoint
 from vault_service.api.health import ReadyAnswer
 from vault_service.api.problems import Problem
 from vault_service.domain.columns import MEDIA_TYPE as ARROW
-from vault_service.domain.sensitive import Sensitive
 
 _REF: Final = "#/components/schemas/{name}"
 _TEXTS: Final = {
@@ -50,7 +49,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     kinds: list[Any] = [Problem, ReadyAnswer]
     kinds += [kind for o in operations for kind in (o.request, o.answer) if kind is not None]
-    _, schemas = msgspec.json.schema_components(kinds, schema_hook=_schema_hook, ref_template=_REF)
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=_REF)
     paths: dict[str, Any] = {}
     for operation in operations:
         path = paths.setdefault(operation.endpoint.route, {})
@@ -156,9 +155,3 @@ def _content(text: str, kind: type, media_type: str = "application/json") -> dic
 
 def _schema(kind: type) -> dict[str, str]:
     return {"$ref": _REF.format(name=kind.__name__)}
-
-
-def _schema_hook(kind: type) -> dict[str, Any]:
-    if kind is Sensitive:
-        return {"type": "string"}
-    raise NotImplementedError

@@ -8,6 +8,7 @@ from vault_service.api.wire import ExplainBody, decode, malformed
 from vault_service.domain.access import Action
 from vault_service.domain.metadata import check_tags
 
+_ACTIONS = {action.value: action for action in Action}
 _ON_VALUES = frozenset(
     {
         Action.TOKENIZE,
@@ -132,10 +133,9 @@ async def explain(call: Call) -> Answer:
     call.check_media_type()
     body = decode(call.body, ExplainBody)
     application, principal = call.application, call.context.principal
-    try:
-        action = Action(body.action)
-    except ValueError:
-        raise malformed("enum", "There is no such action.", "action") from None
+    action = _ACTIONS.get(body.action)
+    if action is None:
+        raise malformed("enum", "There is no such action.", "action")
     if (action in _ON_VALUES) != (body.data_class is not None):
         raise malformed(
             "required",

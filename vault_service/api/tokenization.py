@@ -1,5 +1,6 @@
 """``/v1/tokenize``, ``/v1/detokenize`` and ``/v1/lookup``."""
 
+from collections import Counter
 from datetime import datetime
 from typing import Any, Final
 
@@ -27,13 +28,7 @@ _MAX_ERRORS: Final = 100
 _MODES: Final = frozenset({"partial", "atomic"})
 
 
-def _hook(value: Any) -> Any:
-    if isinstance(value, Sensitive):
-        return value.reveal()
-    raise NotImplementedError
-
-
-_encode = msgspec.json.Encoder(enc_hook=_hook).encode
+_encode = msgspec.json.Encoder().encode
 
 
 class Summary(msgspec.Struct):
@@ -160,9 +155,8 @@ def _field_error(index: int, error: ItemError) -> FieldError:
 
 
 def _count(call: Call, action: Action, items: list[Any]) -> None:
-    counts: dict[tuple[str | None, str], int] = {}
-    for item in items:
-        key = (item.data_class, "ok" if item.error is None else item.error.code.value)
-        counts[key] = counts.get(key, 0) + 1
+    counts = Counter(
+        (item.data_class, "ok" if item.error is None else item.error.code.value) for item in items
+    )
     for (data_class, outcome), count in counts.items():
         call.application.observer.items(action.value, data_class, outcome, count)

@@ -20,6 +20,9 @@ MAX_BODY: Final = 16 * 1024 * 1024
 # the body, so that many tiny parts cannot fill the memory.
 _MAX_KEYS: Final = MAX_ITEMS * 22
 _SPACED_KEY: Final = re.compile(rb'"[ \t\r\n]+:')
+# A brace, or a string and the colon that makes it a key.
+_PIECE: Final = re.compile(rb'[{}]|"([^"\\]*(?:\\.[^"\\]*)*)"([ \t\r\n]*:)?', re.DOTALL)
+_OPENING, _CLOSING = b"{}"
 _PLACE: Final = re.compile(r" - at `(?:key in )?\$([A-Za-z0-9_.\[\]]*)`$")
 _MISSING: Final = re.compile(r"Object missing required field `([a-z_]+)`")
 _TYPE: Final = re.compile(r"Expected `([a-z_ |]+)`, got `[a-z_]+`")
@@ -97,7 +100,9 @@ _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
 
 def decode(body: bytes, kind: type[T]) -> T:
     """The message in ``body``; ``invalid_request`` or ``too_many_items`` where it is none."""
-    if body.count(b'":') > _MAX_KEYS:
+    keys = body.count(b'":')
+    spaced = _SPACED_KEY.search(body) is not None
+    if keys > _MAX_KEYS or (spaced and _more_than(_MAX_KEYS - keys, _SPACED_KEY, body)):
         raise VaultError(
             Code.TOO_MANY_ITEMS,
             "The body has more parts than 10,000 items can have; split it.",
@@ -109,7 +114,12 @@ def decode(body: bytes, kind: type[T]) -> T:
         raise _broken_rule(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise malformed("json", "The body is not well-formed JSON in UTF-8.") from None
-    _refuse_duplicate_keys(body, message)
+    # The quick test is exact where it says "none": every key ends in `":` unless white
+    # space stands before the colon, so as many of these as fields were decoded means
+    # that no key was there twice. Otherwise the body is read once more, slowly.
+    count = getattr(message, "keys", None)
+    if (spaced or count is None or keys != count()) and _has_duplicate_keys(body):
+        raise malformed("duplicate_key", "An object has a key twice.")
     return message
 
 
@@ -118,23 +128,30 @@ def malformed(rule: str, detail: str, field: str = "body") -> VaultError:
     return VaultError(Code.INVALID_REQUEST, detail, errors=(FieldError(field, rule, detail),))
 
 
-def _refuse_duplicate_keys(body: bytes, message: object) -> None:
-    """The quick test is exact where it says "none": every key ends in ``":`` unless
-    white space stands before the colon, so as many of these as fields were decoded
-    means that no key was there twice. Otherwise the body is read once more, slowly.
+def _more_than(limit: int, pattern: re.Pattern[bytes], body: bytes) -> bool:
+    return any(number > limit for number, _ in enumerate(pattern.finditer(body), 1))
+
+
+def _has_duplicate_keys(body: bytes) -> bool:
+    """Whether an object of the JSON, which is well formed, has a key twice (RFC 8259 4).
+
+    Read piece by piece, so that a large body is not held a second time.
     """
-    keys = getattr(message, "keys", None)
-    if keys is not None and body.count(b'":') == keys() and not _SPACED_KEY.search(body):
-        return
-    try:
-        json.loads(body, object_pairs_hook=_unique)
-    except (RecursionError, ValueError):
-        raise malformed("duplicate_key", "An object has a key twice.") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> None:
-    if len(pairs) > 1 and len({key for key, _ in pairs}) != len(pairs):
-        raise ValueError
+    objects: list[set[bytes]] = []
+    for piece in _PIECE.finditer(body):
+        kind = body[piece.start()]
+        if kind == _OPENING:
+            objects.append(set())
+        elif kind == _CLOSING:
+            objects.pop()
+        elif piece[2] is not None:
+            key = piece[1]
+            if b"\\" in key:
+                key = json.loads(b'"' + key + b'"').encode("utf-8", "surrogatepass")
+            if key in objects[-1]:
+                return True
+            objects[-1].add(key)
+    return False
 
 
 def _broken_rule(message: str) -> VaultError:

@@ -8,7 +8,6 @@ that was moved, swapped or edited does not decrypt (PCI-DSS 3.5.1, 3.6.1).
 """
 
 import hashlib
-import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +21,7 @@ VERSION: Final = b"\x01"
 NONCE_LENGTH: Final = 12
 MAX_KEY_USES: Final = 2**30
 MAX_KEY_AGE_DAYS: Final = 90
+_VERSION_NUMBER: Final = VERSION[0]
 _HEADER_LENGTH: Final = 1 + NONCE_LENGTH
 _MINIMUM_LENGTH: Final = _HEADER_LENGTH + 16
 _NO_TAGS: Final = hashlib.sha256(b"").digest()
@@ -97,7 +97,7 @@ class RecordCipher:
 
     def decrypt(self, record: bytes, token: str, tags: Tags) -> str:
         """The value; :class:`IntegrityFailure` where the record is not this row's."""
-        if len(record) < _MINIMUM_LENGTH or not hmac.compare_digest(record[:1], VERSION):
+        if len(record) < _MINIMUM_LENGTH or record[0] != _VERSION_NUMBER:
             raise IntegrityFailure("The stored record has an unknown version or is cut short.")
         try:
             return self._decrypt(

@@ -139,11 +139,13 @@ class IdempotencyClaim:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What a store ends with: its event and, for a claimed key, the answer to keep."""
+    """What a store ends with: its event, for a claimed key the answer to keep, and the
+    tokens of known rows that turned out broken, to which nothing may be added."""
 
     event: AuditEvent
     claim: IdempotencyClaim | None = None
     answer: bytes | None = field(default=None, repr=False)
+    withheld: frozenset[str] = frozenset()
 
 
 Conclude = Callable[[Sequence[StoredBatch]], Awaitable[Conclusion]]

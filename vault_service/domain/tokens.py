@@ -113,10 +113,15 @@ def new_tokens(
             return [str(uuid.UUID(bytes=randomness(16), version=4)) for _ in values]
 
 
+def storable(token: str) -> bool:
+    """Whether a database can be asked for this string; most that cannot be tokens can."""
+    return len(token) <= MAX_TOKEN_LENGTH and "\0" not in token
+
+
 def well_formed(token: str) -> bool:
     """Whether the string can be a token at all (shape and check character).
 
-    One that cannot is treated as an unknown token, never looked up.
+    One that cannot is answered like an unknown token.
     """
     if not token.startswith("tok_"):
         return _TOKEN.fullmatch(token) is not None

@@ -15,8 +15,7 @@ from vault_service.domain.events import AuditEvent, EventGroup
 from vault_service.domain.masking import reveal_form
 from vault_service.domain.metadata import check_text
 from vault_service.domain.ports import BudgetCharge, BudgetStore, TokenStore
-from vault_service.domain.sensitive import Sensitive
-from vault_service.domain.tokens import TokenRecord, well_formed
+from vault_service.domain.tokens import TokenRecord, storable, well_formed
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
 from vault_service.services.items import (
@@ -44,7 +43,8 @@ class _Group:
     tags: Tags
     form: str
     show: Callable[[str], str]
-    items: list[tuple[RevealedItem, TokenRecord]] = field(default_factory=list)
+    results: list[RevealedItem] = field(default_factory=list)
+    records: list[TokenRecord] = field(default_factory=list)
     policies: tuple[str, ...] = ()
     denied: ItemError | None = None
 
@@ -81,32 +81,19 @@ class Detokenize:
         principal = context.principal
         tenant = principal.tenant
         budgets = principal.budgets_for(purpose)
-        wanted = list(dict.fromkeys(i.token for i in command.items if well_formed(i.token)))
+        wanted = [t for t in {item.token for item in command.items} if storable(t)]
         records = await self._store.fetch(tenant, wanted) if wanted else {}
         left = None
         if budgets:
             left = await self._budgets.left(tenant, principal.name, purpose, budgets, context.at)
         results, groups = self._sort(context, command.items, records)
-        count = len({record.token for group in groups for _, record in group.items})
+        count = len({record.token for group in groups for record in group.records})
         for group in groups:
             self._decide(context, group, purpose, count, left)
         for group in groups:
             if group.denied is None:
                 await self._decrypt(tenant, group)
-        charge = None
-        revealed = [
-            record for group in groups for result, record in group.items if result.error is None
-        ]
-        if budgets and revealed:
-            charge = BudgetCharge(
-                tenant,
-                principal.name,
-                purpose,
-                budgets,
-                len({record.token for record in revealed}),
-                frozenset(r.subject for r in revealed if r.subject is not None),
-                context.at,
-            )
+        charge = self._charge(context, purpose, groups) if budgets else None
         event = self._event(context, command, purpose, _event_groups(groups, results, left))
         try:
             await self._store.append(event, charge)
@@ -124,6 +111,28 @@ class Detokenize:
             error.event_id = event.id
             raise
         return Revealed(results, event.id)
+
+    def _charge(
+        self, context: RequestContext, purpose: str, groups: Sequence[_Group]
+    ) -> BudgetCharge | None:
+        revealed = [
+            record
+            for group in groups
+            for result, record in zip(group.results, group.records, strict=True)
+            if result.error is None
+        ]
+        if not revealed:
+            return None
+        principal = context.principal
+        return BudgetCharge(
+            principal.tenant,
+            principal.name,
+            purpose,
+            principal.budgets_for(purpose),
+            len({record.token for record in revealed}),
+            frozenset(r.subject for r in revealed if r.subject is not None),
+            context.at,
+        )
 
     def _event(
         self,
@@ -176,7 +185,8 @@ class Detokenize:
                 continue
             result.data_class = record.data_class
             result.form = item.form
-            group.items.append((result, record))
+            group.results.append(result)
+            group.records.append(record)
         return results, list(groups.values())
 
     def _decide(
@@ -201,13 +211,13 @@ class Detokenize:
         group.policies = decision.policies
         if not decision.allowed:
             group.denied = ItemError.of(self._authorizer.refusal(request))
-            for result, _ in group.items:
+            for result in group.results:
                 _fail(result, group.denied)
 
     async def _decrypt(self, tenant: str, group: _Group) -> None:
         ciphers: dict[int, RecordCipher | ItemError] = {}
         show = group.show
-        for result, record in group.items:
+        for result, record in zip(group.results, group.records, strict=True):
             cipher = ciphers.get(record.key_id)
             if cipher is None:
                 cipher = ciphers[record.key_id] = await self._cipher(tenant, group, record.key_id)
@@ -219,7 +229,7 @@ class Detokenize:
             except IntegrityFailure:
                 _fail(result, BROKEN)
                 continue
-            result.value = Sensitive(show(value))
+            result.value = show(value)
 
     async def _cipher(self, tenant: str, group: _Group, key_id: int) -> RecordCipher | ItemError:
         try:
@@ -244,10 +254,13 @@ def _event_groups(
     found: list[EventGroup] = []
     told: set[int] = set()
     for group in groups:
+        told.update([result.index for result in group.results])
         ends: dict[ItemError | None, list[TokenRecord]] = {}
-        for result, record in group.items:
-            told.add(result.index)
-            ends.setdefault(result.error, []).append(record)
+        if any(result.error is not None for result in group.results):
+            for result, record in zip(group.results, group.records, strict=True):
+                ends.setdefault(result.error, []).append(record)
+        else:
+            ends[None] = group.records
         for error, records in ends.items():
             outcome = "ok" if error is None else outcome_of(error.code)
             found.append(

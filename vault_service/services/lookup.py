@@ -3,13 +3,15 @@ oracle for who can guess values; every question is recorded."""
 
 from vault_service.domain.access import Action
 from vault_service.domain.catalog import Catalog
-from vault_service.domain.errors import Code, FieldError, VaultError
+from vault_service.domain.errors import Code, FieldError, IntegrityFailure, VaultError
 from vault_service.domain.events import EventGroup
 from vault_service.domain.ports import TokenStore
 from vault_service.domain.sensitive import Sensitive
 from vault_service.domain.validation import normalizer
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
+from vault_service.services.found_records import holds
+from vault_service.services.items import BROKEN, INTEGRITY
 from vault_service.services.keys import Keyring
 from vault_service.services.recording import Recorder, outcome_of
 
@@ -40,7 +42,8 @@ class Lookup:
         """The value's token, or ``None``; and the id of the event.
 
         Raises ``unknown_data_class``, ``invalid_value``, ``invalid_request`` for a class
-        that is not deterministic, ``access_denied``.
+        that is not deterministic, ``access_denied``, and :class:`IntegrityFailure` where
+        the record that the value leads to is not its own.
         """
         data_class = self._catalog.data_class(name)
         decision = self._authorizer.decide(context.principal, Action.LOOKUP, data_class=data_class)
@@ -70,8 +73,13 @@ class Lookup:
         normalized = self._normalizers[name](value.reveal())
         index_key = await self._keyring.index_key(context.principal.tenant, data_class)
         blind_index = index_key.digest(normalized)
-        found = await self._store.find(context.principal.tenant, [blind_index])
+        tenant = context.principal.tenant
+        found = await self._store.find(tenant, [blind_index])
         record = found.get(blind_index)
+        if record is not None and not await holds(
+            self._keyring, tenant, data_class, record, normalized
+        ):
+            raise await self._broken(context, name, decision.policies, record.token)
         if record is not None and record.expires_at is not None:
             record = record if record.expires_at > context.at else None
         token = None if record is None else record.token
@@ -91,3 +99,21 @@ class Lookup:
         )
         await self._store.append(event)
         return token, event.id
+
+    async def _broken(
+        self, context: RequestContext, name: str, policies: tuple[str, ...], token: str
+    ) -> IntegrityFailure:
+        """The failure, recorded under the token that must not be given out."""
+        failure = IntegrityFailure(BROKEN.detail)
+        group = EventGroup(
+            INTEGRITY,
+            name,
+            code=failure.code,
+            policies=policies,
+            tokens=(token,),
+            count=1,
+        )
+        event = self._recorder.event(context, Action.LOOKUP, [group], item_count=1)
+        await self._store.append(event)
+        failure.event_id = event.id
+        return failure

@@ -5,7 +5,6 @@ then find or insert, record and commit in one transaction. No token leaves befor
 event is durable. PCI-DSS 3.5.1, 10.2.1.1.
 """
 
-import hmac
 import os
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -19,6 +18,7 @@ from vault_service.domain.ports import Conclusion, IdempotencyClaim, TokenStore
 from vault_service.domain.tokens import StoredBatch, TokenBatch, TokenTaken, new_tokens
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
+from vault_service.services.found_records import holds
 from vault_service.services.idempotency import Idempotency, KeptAnswer
 from vault_service.services.items import (
     BROKEN,
@@ -103,8 +103,12 @@ class Tokenize:
         event_id = new_event_id()
 
         async def conclude(stored: Sequence[StoredBatch]) -> Conclusion:
+            withheld: set[str] = set()
             for group, batch in zip(stored_groups, stored, strict=True):
                 broken = await self._broken(context, group, batch) if batch.known else {}
+                if broken and command.atomic:
+                    raise IntegrityFailure(BROKEN.detail)
+                withheld.update(batch.known[row].token for row in broken)
                 group.settle(batch, results, broken)
             event = self._recorder.event(
                 context,
@@ -113,9 +117,10 @@ class Tokenize:
                 item_count=len(results),
                 event_id=event_id,
             )
-            if claim is None:
-                return Conclusion(event)
-            return Conclusion(event, claim, self._idempotency.answer(results, event_id))
+            answer = None
+            if claim is not None:
+                answer = await self._idempotency.answer(claim, results, event_id)
+            return Conclusion(event, claim, answer, frozenset(withheld))
 
         if not stored_groups:
             await self._store.append((await conclude([])).event)
@@ -173,26 +178,13 @@ class Tokenize:
     async def _broken(
         self, context: RequestContext, group: Group, stored: StoredBatch
     ) -> dict[int, ItemError]:
-        """The rows whose known record does not hold the value that it was found by.
-
-        The blind index is not bound to its row by the cipher, so an edited one could
-        lead to another value's token; what is found is therefore opened and compared.
-        """
+        """The rows whose known record does not hold the value that it was found by."""
+        tenant = context.principal.tenant
         broken: dict[int, ItemError] = {}
         for value, row in dict(zip(group.values, group.rows, strict=True)).items():
             record = stored.known.get(row)
-            if record is None:
-                continue
-            try:
-                cipher = await self._keyring.decrypting(
-                    context.principal.tenant, group.data_class, record.key_id
-                )
-                found = cipher.decrypt(record.ciphertext, record.token, record.tags)
-            except IntegrityFailure:
-                broken[row] = BROKEN
-                continue
-            if record.data_class != group.data_class.name or not hmac.compare_digest(
-                found.encode(), value.encode()
+            if record is not None and not await holds(
+                self._keyring, tenant, group.data_class, record, value
             ):
                 broken[row] = BROKEN
         return broken

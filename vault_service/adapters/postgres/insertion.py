@@ -58,7 +58,6 @@ async def find_or_insert(
             Code.DATABASE_UNAVAILABLE,
             "Values are being stored and deleted at once; repeat.",
         )
-    await _complete(connection, tenant, batches, winners)
     return winners
 
 
@@ -77,13 +76,13 @@ async def _winners(
     return {row[8]: record(row) for row in await cursor.fetchall()}
 
 
-async def _complete(
+async def complete(
     connection: Connection,
     tenant: str,
     batches: Sequence[TokenBatch],
     winners: dict[bytes, TokenRecord],
 ) -> None:
-    """Bring what a repeat adds to known rows: subjects, and a later expiry."""
+    """Bring what a repeat adds to known rows, ``winners``: subjects, a later expiry."""
     adopted: list[tuple[str, str]] = []
     linked: list[tuple[str, str]] = []
     extended: list[tuple[str, str]] = []

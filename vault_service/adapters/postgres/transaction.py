@@ -13,7 +13,7 @@ from vault_service.adapters.postgres import statements
 from vault_service.adapters.postgres.audit import event_columns
 from vault_service.adapters.postgres.budgets import charge
 from vault_service.adapters.postgres.failures import audit_failure, is_lost
-from vault_service.adapters.postgres.insertion import Connection, find_or_insert
+from vault_service.adapters.postgres.insertion import Connection, complete, find_or_insert
 from vault_service.adapters.postgres.rows import outcomes
 from vault_service.adapters.postgres.works import Write, conclusions
 from vault_service.domain.errors import VaultError
@@ -49,13 +49,17 @@ async def run(
                 results[position] = await charge(connection, work.charge)
             if work.delete is not None:
                 await connection.execute(statements.DELETE, (work.delete, tenant), prepare=True)
+        found = await conclusions(works, outcomes(batches, winners), results)
+        withheld = {token for conclusion in found for token in conclusion.withheld}
+        trusted = {i: record for i, record in winners.items() if record.token not in withheld}
+        if trusted:
+            await complete(connection, tenant, batches, trusted)
     except psycopg.errors.UniqueViolation as error:
         if error.diag.constraint_name == "tokens_pkey":
             raise TokenTaken from None
         raise FirstStepFailed(error) from None
     except psycopg.Error as error:
         raise FirstStepFailed(error) from None
-    found = await conclusions(works, outcomes(batches, winners), results)
     try:
         await _conclude(connection, tenant, found)
     except psycopg.Error as error:
