@@ -115,18 +115,18 @@ def _batches(reader: "pa.RecordBatchStreamReader", length: int) -> Iterator["pa.
 
 def _screen_messages(body: bytes) -> None:
     """Refuse compressed buffers, and messages without number, before they are read."""
-    with pa.ipc.MessageReader.open_stream(body) as reader:
-        for _ in range(_MAX_MESSAGES):
-            try:
-                message = reader.read_next_message()
-            except StopIteration:
-                return
-            if _is_compressed(message.metadata.to_pybytes()):
-                raise malformed("compression", "Send the stream uncompressed.")
+    reader = pa.ipc.MessageReader.open_stream(body)
+    for _ in range(_MAX_MESSAGES):
+        try:
+            message = reader.read_next_message()
+        except StopIteration:
+            return
+        if _is_compressed(memoryview(message.metadata)):
+            raise malformed("compression", "Send the stream uncompressed.")
     raise malformed("batches", "Send at most 100 record batches.")
 
 
-def _is_compressed(message: bytes) -> bool:
+def _is_compressed(message: memoryview) -> bool:
     """Whether the message, a FlatBuffers table, is a batch with compressed buffers."""
     root = _at("<I", message, 0)
     kind_at = _field(message, root, _HEADER_TYPE)
@@ -143,7 +143,7 @@ def _is_compressed(message: bytes) -> bool:
     return _field(message, batch, _COMPRESSION) != 0
 
 
-def _field(message: bytes, table: int, position: int) -> int:
+def _field(message: memoryview, table: int, position: int) -> int:
     """Where the field of a FlatBuffers table stands; 0 where it is left out."""
     vtable = table - _at("<i", message, table)
     entry = 4 + 2 * position
@@ -153,7 +153,7 @@ def _field(message: bytes, table: int, position: int) -> int:
     return table + offset if offset else 0
 
 
-def _at(form: str, message: bytes, place: int) -> int:
+def _at(form: str, message: memoryview, place: int) -> int:
     if place < 0:
         raise struct.error
     found: int = struct.unpack_from(form, message, place)[0]
