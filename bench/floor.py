@@ -36,7 +36,8 @@ _INSERT: Final = (
     " FROM unnest(%b::text[], %b::bytea[], %b::bytea[]) AS r (t, c, b)"
 )
 _SELECT: Final = (
-    "SELECT token, data_class, key_id, ciphertext FROM public.floor"
+    "SELECT token, data_class, key_id, ciphertext, tags, subject, created_at, expires_at"
+    " FROM public.floor"
     " WHERE tenant = 'main' AND token = ANY (%b::text[])"
 )
 

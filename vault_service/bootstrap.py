@@ -82,6 +82,7 @@ class Services:
     api_keys: ApiKeys
     throttle: PostgresThrottle
     idempotency: PostgresIdempotency
+    budgets: PostgresBudgets
     application: Application
 
     @property
@@ -199,6 +200,7 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
             api_keys=ApiKeys(principals, credentials, recorder, utc_now),
             throttle=throttle,
             idempotency=idempotency,
+            budgets=budgets,
             application=application,
         )
 
@@ -247,7 +249,7 @@ def traces(settings: Settings) -> Tracing:
 @asynccontextmanager
 async def housekeeping(services: Services) -> AsyncIterator[None]:
     """Runs what a serving process does in the background, until the block ends:
-    last-used times are written, old throttle counters and idempotency keys removed."""
+    last-used times are written, old idempotency keys and budget windows removed."""
     with suppress(VaultError):
         # The first use of a wrapping key loads the Encryption SDK, which takes seconds.
         await services.keyring.probe()
@@ -259,7 +261,7 @@ async def housekeeping(services: Services) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await task
         with suppress(VaultError):
-            await services.application.authenticator.flush()
+            await services.application.authenticator.flush(everything=True)
 
 
 async def _keep_house(services: Services) -> None:
@@ -272,4 +274,5 @@ async def _keep_house(services: Services) -> None:
             if time.monotonic() - tidied > _TIDY_SECONDS:
                 for tenant in services.tenants:
                     await services.idempotency.forget(tenant, utc_now())
+                    await services.budgets.forget(tenant, utc_now())
                 tidied = time.monotonic()

@@ -31,6 +31,9 @@ from vault_service.services.context import RequestContext
 JSON: Final = b"application/json"
 _log = structlog.get_logger("strongroom.api")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_SINGLE: Final = frozenset(
+    {b"authorization", b"content-type", b"content-length", b"idempotency-key", b"x-request-id"}
+)
 # Failures of the vault itself: the log that would record them is what failed.
 _NOT_RECORDABLE: Final = frozenset({Code.AUDIT_UNAVAILABLE, Code.DATABASE_UNAVAILABLE})
 
@@ -108,6 +111,8 @@ class Endpoint:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         context: RequestContext | None = None
         try:
+            if len(headers) != len(scope["headers"]):
+                _refuse_repeats(scope["headers"])
             principal = await self._authenticate(application, headers, scope, request_id)
             context = RequestContext(principal, request_id, application.clock())
             body = await _body(headers, receive)
@@ -237,6 +242,16 @@ def refuse_sensitive(text: str, field: str) -> None:
     if looks_like_card_number(text):
         error = malformed("no_card_number", "URLs must not hold card numbers.", field)
         raise VaultError(Code.SENSITIVE_VALUE_IN_METADATA, error.detail, errors=error.errors)
+
+
+def _refuse_repeats(headers: list[tuple[bytes, bytes]]) -> None:
+    """A header that decides something must stand once: which of two would hold is what
+    request smuggling lives on (RFC 9110 5.3)."""
+    seen: set[bytes] = set()
+    for name, _ in headers:
+        if name in _SINGLE and name in seen:
+            raise malformed("duplicate_header", "The header stands twice.", name.decode())
+        seen.add(name)
 
 
 async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from vault_service.adapters.postgres.binary import TextArray
 from vault_service.adapters.postgres.engine import Database
-from vault_service.adapters.postgres.schema import budget_usage
+from vault_service.adapters.postgres.schema import budget_subjects, budget_usage
 from vault_service.domain.errors import Code, VaultError
 from vault_service.domain.ports import BudgetCharge
 from vault_service.domain.principals import Budget
@@ -111,6 +111,13 @@ class PostgresBudgets:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def forget(self, tenant: str, at: datetime) -> None:
+        """Remove windows that ended a day ago or more."""
+        ended = at - timedelta(days=2)
+        async with self._database.transaction(tenant) as connection:
+            for table in (budget_usage, budget_subjects):
+                await connection.execute(sa.delete(table).where(table.c.window_start < ended))
 
     async def left(
         self,

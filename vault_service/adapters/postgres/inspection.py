@@ -80,7 +80,7 @@ async def inspect(database: Database, clock: Clock) -> Facts:
         now: datetime = (await connection.execute(_NOW)).scalar_one()
         after = clock()
         rows = await connection.execute(_READ_SETTINGS, {"names": list(_SETTINGS)})
-        found["settings"] = dict(row.tuple() for row in rows)
+        found["settings"] = {row[0]: row[1] for row in rows}
         if found["has_schema"]:
             found["unfenced"] = tuple((await connection.execute(_UNFENCED)).scalars())
             found["append_only"] = bool((await connection.execute(_APPEND_ONLY)).scalar_one())

@@ -113,7 +113,7 @@ CREATE TABLE strongroom.api_keys (
     principal    text COLLATE "C" NOT NULL,
     key_hash     bytea NOT NULL UNIQUE,
     created_at   timestamptz NOT NULL,
-    expires_at   timestamptz NOT NULL,
+    expires_at   timestamptz NOT NULL CHECK (expires_at <= created_at + interval '90 days'),
     revoked_at   timestamptz,
     last_used_at timestamptz
 );
