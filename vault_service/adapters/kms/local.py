@@ -127,6 +127,7 @@ def _create(path: Path) -> None:
     together agree on one key, and a crash leaves no half-written one."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
     except OSError:
         raise ConfigurationError(f"The root key file {path} cannot be created.") from None
