@@ -48,8 +48,8 @@ def dev(
             from vault_service.bootstrap import configure_logging, migrate_embedded
 
             configure_logging()
-            _check_start(settings)
             with EmbeddedPostgres.own(settings.home, bindir=settings.pg_bindir) as server:
+                _check_start(settings)
                 migrate_embedded(server)
                 serving.run(address, listener)
     except ConfigurationError as error:
