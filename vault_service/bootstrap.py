@@ -124,8 +124,6 @@ def wrappers(settings: Settings) -> dict[Domain, AwsKmsWrapper] | dict[Domain, U
     if settings.kms_key_arns:
         by_arn = {arn: AwsKmsWrapper(arn) for arn in set(settings.kms_key_arns.values())}
         return {domain: by_arn[arn] for domain, arn in settings.kms_key_arns.items()}
-    with suppress(OSError):  # the root key tells better where it cannot be
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     root = UnsafeLocalRootKey(settings.root_key_path)
     return dict.fromkeys(Domain, root)
 
