@@ -1,6 +1,5 @@
 """``/v1/tokenize``, ``/v1/detokenize`` and ``/v1/lookup``."""
 
-from collections import Counter
 from datetime import datetime
 from typing import Any, Final
 
@@ -155,8 +154,9 @@ def _field_error(index: int, error: ItemError) -> FieldError:
 
 
 def _count(call: Call, action: Action, items: list[Any]) -> None:
-    counts = Counter(
-        (item.data_class, "ok" if item.error is None else item.error.code.value) for item in items
-    )
+    counts: dict[tuple[str | None, str], int] = {}
+    for item in items:
+        key = (item.data_class, "ok" if item.error is None else item.error.code.value)
+        counts[key] = counts.get(key, 0) + 1
     for (data_class, outcome), count in counts.items():
         call.application.observer.items(action.value, data_class, outcome, count)

@@ -18,6 +18,7 @@ import msgspec
 from vault_service.domain.access import Tags
 
 _CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = tuple(high + low for high in _CROCKFORD for low in _CROCKFORD)
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -25,7 +26,8 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 def new_event_id() -> str:
     """``evt_`` + 26 characters: 48 bits of milliseconds, then 82 random bits."""
     number = (time.time_ns() // 1_000_000) << 82 | secrets.randbits(82)
-    return "evt_" + "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+    pairs = _PAIRS
+    return "evt_" + "".join([pairs[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ each is run alone.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from vault_service.domain.errors import Code, VaultError
 
@@ -28,23 +29,35 @@ class Work(Protocol):
 W = TypeVar("W", bound=Work)
 R = TypeVar("R")
 
+HEAVY: Final = 128
+"""Rows from which on a work has a transaction to itself."""
 # Where one work can be the reason, so that the others deserve a try without it.
 _PERHAPS_ONE: Final = frozenset({Code.AUDIT_UNAVAILABLE, Code.INTERNAL})
 
 
+@dataclass(slots=True)
+class _Entry(Generic[W, R]):
+    work: W
+    future: "asyncio.Future[R]"
+
+
 class CommitQueue(Generic[W, R]):
-    """Runs works in shared transactions, ``width`` transactions at a time.
+    """Runs works in shared transactions.
 
     ``transact`` takes works of one tenant and gives, in order, a result or the error of
-    each. More than ``max_waiting`` works are refused with ``database_unavailable``.
-    ``observe`` is told how many works share each transaction and how many wait.
+    each. Light works gather while one transaction of light works runs: at most one at a
+    time, so that the next holds as many as came meanwhile. A heavy work (``HEAVY`` rows
+    or more) fills a transaction alone and holds up no light one; ``width`` transactions
+    run at the most. More than ``max_waiting`` works are refused with
+    ``database_unavailable``. ``observe`` is told how many works share each transaction
+    and how many wait.
     """
 
     def __init__(
         self,
         transact: Callable[[Sequence[W]], Awaitable[Sequence[R | VaultError]]],
         *,
-        width: int = 2,
+        width: int = 3,
         max_weight: int = 2000,
         max_waiting: int = 4096,
         observe: Callable[[int, int], None] | None = None,
@@ -54,74 +67,96 @@ class CommitQueue(Generic[W, R]):
         self._max_weight = max_weight
         self._max_waiting = max_waiting
         self._observe = observe
-        self._waiting: deque[tuple[W, asyncio.Future[R]]] = deque()
+        self._light: deque[_Entry[W, R]] = deque()
+        self._heavy: deque[_Entry[W, R]] = deque()
+        self._light_runs = False
         self._running: set[asyncio.Task[None]] = set()
 
     async def submit(self, work: W) -> R:
-        """The work's result, once durable; raises its :class:`VaultError`."""
-        if len(self._waiting) >= self._max_waiting:
+        """The work's result, once durable; raises its :class:`VaultError`.
+
+        A caller that goes away undoes nothing: the work is committed with the others.
+        """
+        if len(self._light) + len(self._heavy) >= self._max_waiting:
             raise VaultError(
                 Code.DATABASE_UNAVAILABLE,
                 "Too many requests wait for the database.",
                 retry_after=1,
             )
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, future))
-        if len(self._running) < self._width:
-            task = asyncio.create_task(self._drain())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-        # Shielded: a caller that goes away does not undo what others commit with it.
-        return await asyncio.shield(future)
+        (self._heavy if work.weight >= HEAVY else self._light).append(_Entry(work, future))
+        self._start()
+        return await future
 
     async def close(self) -> None:
         """Wait until nothing runs any more."""
         while self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _drain(self) -> None:
-        while self._waiting:
-            taken = self._take()
-            if self._observe is not None:
-                self._observe(len(taken), len(self._waiting))
-            await self._settle(taken)
+    def _start(self) -> None:
+        """Start as many transactions as there may be."""
+        if self._light and not self._light_runs and len(self._running) < self._width:
+            self._light_runs = True
+            self._spawn(self._run_light())
+        # One place is kept for light works, which heavy ones must not hold up.
+        while self._heavy and len(self._running) - self._light_runs < self._width - 1:
+            self._spawn(self._run([self._heavy.popleft()]))
 
-    def _take(self) -> list[tuple[W, asyncio.Future[R]]]:
-        first = self._waiting.popleft()
+    def _spawn(self, run: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(run)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        self._start()
+
+    async def _run_light(self) -> None:
+        try:
+            while self._light:
+                await self._run(self._gather())
+        finally:
+            self._light_runs = False
+
+    async def _run(self, taken: list[_Entry[W, R]]) -> None:
+        if self._observe is not None:
+            self._observe(len(taken), len(self._light) + len(self._heavy))
+        await self._settle(taken)
+
+    def _gather(self) -> list[_Entry[W, R]]:
+        first = self._light.popleft()
         taken = [first]
-        weight = first[0].weight
-        others: list[tuple[W, asyncio.Future[R]]] = []
-        while self._waiting and weight < self._max_weight:
-            entry = self._waiting.popleft()
-            if entry[0].tenant == first[0].tenant and (
-                weight + entry[0].weight <= self._max_weight
-            ):
+        weight = first.work.weight
+        others: list[_Entry[W, R]] = []
+        while self._light and weight < self._max_weight:
+            entry = self._light.popleft()
+            if entry.work.tenant == first.work.tenant:
                 taken.append(entry)
-                weight += entry[0].weight
+                weight += entry.work.weight
             else:
                 others.append(entry)
-        self._waiting.extendleft(reversed(others))
+        self._light.extendleft(reversed(others))
         return taken
 
-    async def _settle(self, taken: list[tuple[W, asyncio.Future[R]]]) -> None:
+    async def _settle(self, taken: list[_Entry[W, R]]) -> None:
         try:
-            results = await self._transact([work for work, _ in taken])
+            results = await self._transact([entry.work for entry in taken])
         except VaultError as error:
             if len(taken) > 1 and error.code in _PERHAPS_ONE:
                 for entry in taken:
                     await self._settle([entry])
                 return
-            for _, future in taken:
-                _finish(future, error)
+            for entry in taken:
+                _finish(entry.future, error)
             return
         except BaseException as error:
             # Nobody may wait for ever, whatever happened.
-            for _, future in taken:
-                if not future.done():
-                    future.set_exception(error)
+            for entry in taken:
+                if not entry.future.done():
+                    entry.future.set_exception(error)
             raise
-        for (_, future), result in zip(taken, results, strict=True):
-            _finish(future, result)
+        for entry, result in zip(taken, results, strict=True):
+            _finish(entry.future, result)
 
 
 def _finish(future: "asyncio.Future[R]", result: R | VaultError) -> None:

@@ -36,7 +36,7 @@ class Database:
     """One process's access to the database. ``open`` before use, ``close`` at the end."""
 
     def __init__(
-        self, url: str, *, hot_connections: int = 4, ordinary_connections: int = 4
+        self, url: str, *, hot_connections: int = 6, ordinary_connections: int = 4
     ) -> None:
         self._url = sync_url(url)
         self.engine = create_async_engine(

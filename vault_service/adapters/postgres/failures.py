@@ -15,15 +15,15 @@ import structlog
 from vault_service.domain.errors import Code, VaultError
 
 _log = structlog.get_logger("strongroom.database")
-DRIVER_ERRORS = (
-    psycopg.Error,
+_NO_CONNECTION = (
     psycopg_pool.PoolTimeout,
     psycopg_pool.PoolClosed,
     psycopg_pool.TooManyRequests,
-    OSError,
-    TimeoutError,
 )
+DRIVER_ERRORS = (psycopg.Error, *_NO_CONNECTION, OSError, TimeoutError)
 """All that psycopg, its pool and the network beneath raise."""
+_TIMED_OUT = "57014"
+"""The SQLSTATE of a statement that ran out of time, among those of lost connections."""
 _AWAY_CLASSES = frozenset({"08", "53", "55", "57", "58", "25", "F0", "XX"})
 """SQLSTATE classes where the database, not the statement, is at fault: connection,
 resources (disk full), lock timeouts, operator intervention, I/O, read-only, corruption."""
@@ -42,10 +42,14 @@ def is_retryable(error: BaseException) -> bool:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether the connection, not the statement, failed: a new one may serve."""
+    """Whether the connection, not the statement, failed: a new one may serve. Where no
+    connection could be had at all, or time ran out, another try only waits again."""
     state = sqlstate(error)
-    return isinstance(error, psycopg.OperationalError) and (
-        state is None or state[:2] in ("08", "57")
+    return (
+        isinstance(error, psycopg.OperationalError)
+        and not isinstance(error, _NO_CONNECTION)
+        and state != _TIMED_OUT
+        and (state is None or state[:2] in ("08", "57"))
     )
 
 
@@ -61,12 +65,7 @@ def database_failure(error: BaseException) -> VaultError:
     _log.error("database_error", sqlstate=state, error_class=type(error).__name__)
     lost = isinstance(
         error,
-        psycopg_pool.PoolTimeout
-        | psycopg_pool.PoolClosed
-        | psycopg_pool.TooManyRequests
-        | sqlalchemy.exc.TimeoutError
-        | OSError
-        | TimeoutError,
+        (*_NO_CONNECTION, sqlalchemy.exc.TimeoutError, OSError, TimeoutError),
     )
     if lost or is_away(error):
         return VaultError(

@@ -9,10 +9,13 @@ import sqlalchemy.exc
 
 from vault_service.adapters.postgres.audit import append_event
 from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.failures import audit_failure
 from vault_service.adapters.postgres.migrate import head_revision
 from vault_service.domain.errors import Code, VaultError
 from vault_service.domain.events import AuditEvent
 
+_CHECK_NOW: Final = sa.text("SET CONSTRAINTS ALL IMMEDIATE")
+"""What the commit would check, since the trial never gets there."""
 _REVISION: Final = sa.text("SELECT version_num FROM strongroom.alembic_version")
 
 
@@ -46,6 +49,10 @@ class Readiness:
         try:
             async with self._database.transaction() as connection:
                 await append_event(connection, self._trial_event())
+                try:
+                    await connection.execute(_CHECK_NOW)
+                except sqlalchemy.exc.DBAPIError as error:
+                    raise audit_failure(error) from None
                 raise _Undone
         except _Undone:
             return

@@ -48,16 +48,16 @@ class StoreObserver(Protocol):
 
 
 class PostgresTokenStore:
-    """One process's token store. ``width`` transactions of a kind run at a time."""
+    """One process's token store."""
 
-    def __init__(self, database: Database, observer: StoreObserver, *, width: int = 2) -> None:
+    def __init__(self, database: Database, observer: StoreObserver) -> None:
         self._database = database
         self._observer = observer
         self._writes: CommitQueue[Write, None] = CommitQueue(
-            self._write, width=width, observe=observer.committed
+            self._write, observe=observer.committed
         )
         self._reads: CommitQueue[Read, Mapping[str, TokenRecord]] = CommitQueue(
-            self._read, width=width, max_weight=10_000
+            self._read, max_weight=10_000
         )
         self._repeating: set[tuple[str, str]] = set()
 
