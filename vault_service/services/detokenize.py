@@ -15,7 +15,7 @@ from vault_service.domain.events import AuditEvent, EventGroup
 from vault_service.domain.masking import reveal_form
 from vault_service.domain.metadata import check_text
 from vault_service.domain.ports import BudgetCharge, BudgetStore, TokenStore
-from vault_service.domain.tokens import TokenRecord, storable, well_formed
+from vault_service.domain.tokens import TokenRecord, storable
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
 from vault_service.services.items import (
@@ -168,8 +168,7 @@ class Detokenize:
                 record = records.get(item.token)
                 if record is None:
                     _fail(result, _NOT_FOUND)
-                    if not well_formed(item.token):
-                        check_text(item.token, "token")
+                    check_text(item.token, "token")
                     continue
                 if record.expires_at is not None and record.expires_at <= context.at:
                     _fail(result, _EXPIRED)
