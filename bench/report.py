@@ -7,10 +7,9 @@ import platform
 import statistics
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from bench.run import Figures
+from bench.figures import Figures
 
 _RATIOS: Final = (
     ("batch tokenize", "floor insert", 0.5),
@@ -39,7 +38,7 @@ def machine() -> list[str]:
     ]
 
 
-def render(figures: "Figures", arguments: argparse.Namespace) -> str:
+def render(figures: Figures, arguments: argparse.Namespace) -> str:
     """The report as Markdown."""
     lines = [
         "# Benchmarks",
@@ -82,7 +81,7 @@ def render(figures: "Figures", arguments: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def _row(figures: "Figures", name: str, ratio: str, wanted: str) -> str:
+def _row(figures: Figures, name: str, ratio: str, wanted: str) -> str:
     rates = figures.rates[name]
     times = figures.latencies.get(name, [])
     half = f"{statistics.median(t[0] for t in times):.1f}" if times else ""

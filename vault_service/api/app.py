@@ -19,7 +19,8 @@ from starlette.types import Receive, Scope, Send
 
 from vault_service import __version__
 from vault_service.api import audit, health, policy, tokenization, tokens
-from vault_service.api.endpoint import Endpoint, request_id_of
+from vault_service.api.endpoint import Endpoint
+from vault_service.api.limits import request_id_of
 from vault_service.api.openapi import Operation, document
 from vault_service.api.problems import MEDIA_TYPE, problem
 from vault_service.api.wire import DetokenizeBody, ExplainBody, LookupBody, TokenizeBody

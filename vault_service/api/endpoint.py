@@ -6,34 +6,25 @@ document, is counted, and, where a principal was known, is in the audit log befo
 answer leaves. Nothing of the path, query or body is ever logged.
 """
 
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from secrets import token_hex
 from typing import Final
-from urllib.parse import parse_qsl
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
 from vault_service.api.application import Application
+from vault_service.api.limits import read_body, read_query, refuse_repeats, request_id_of
 from vault_service.api.problems import MEDIA_TYPE, problem
-from vault_service.api.wire import MAX_BODY, malformed
 from vault_service.domain.access import Action
 from vault_service.domain.credentials import AuthenticationFailed
-from vault_service.domain.detection import looks_like_card_number
 from vault_service.domain.errors import Code, VaultError
 from vault_service.domain.principals import Principal
-from vault_service.domain.sad import sensitive_in_metadata
 from vault_service.services.context import RequestContext
 
 JSON: Final = b"application/json"
 _log = structlog.get_logger("strongroom.api")
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_SINGLE: Final = frozenset(
-    {b"authorization", b"content-type", b"content-length", b"idempotency-key", b"x-request-id"}
-)
 # Failures of the vault itself: the log that would record them is what failed.
 _NOT_RECORDABLE: Final = frozenset({Code.AUDIT_UNAVAILABLE, Code.DATABASE_UNAVAILABLE})
 
@@ -112,11 +103,11 @@ class Endpoint:
         context: RequestContext | None = None
         try:
             if len(headers) != len(scope["headers"]):
-                _refuse_repeats(scope["headers"])
+                refuse_repeats(scope["headers"])
             principal = await self._authenticate(application, headers, scope, request_id)
             context = RequestContext(principal, request_id, application.clock())
-            body = await _body(headers, receive)
-            query = self._query(scope["query_string"])
+            body = await read_body(headers, receive)
+            query = read_query(scope["query_string"], self.parameters)
             call = Call(application, context, headers, scope["path_params"], query, body)
             answer = await self.handler(call)
         except VaultError as error:
@@ -164,25 +155,6 @@ class Endpoint:
                 error.event_id = event.id
             raise
 
-    def _query(self, raw: bytes) -> dict[str, str]:
-        if not raw:
-            return {}
-        try:
-            pairs = parse_qsl(
-                raw.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict"
-            )
-        except ValueError:
-            raise malformed("query", "The query string is malformed.", "query") from None
-        found: dict[str, str] = {}
-        for name, value in pairs:
-            if name not in self.parameters:
-                raise malformed("unknown_field", "The query has an unknown parameter.", "query")
-            if name in found:
-                raise malformed("duplicate_key", "A parameter stands twice.", name)
-            refuse_sensitive(value, name)
-            found[name] = value
-        return found
-
     async def _failed(
         self,
         application: Application,
@@ -224,66 +196,6 @@ class Endpoint:
         )
         opaque = VaultError(Code.INTERNAL, "The vault failed; the request id finds it in the log.")
         return await self._failed(application, context, request_id, opaque)
-
-
-def request_id_of(header: bytes | None) -> str:
-    """The caller's request id where it may be kept in clear, else a fresh one."""
-    if header is not None:
-        text = header.decode("latin-1")
-        if _REQUEST_ID.fullmatch(text) and not (
-            looks_like_card_number(text) or sensitive_in_metadata(text)
-        ):
-            return text
-    return f"req_{token_hex(12)}"
-
-
-def refuse_sensitive(text: str, field: str) -> None:
-    """Refuse a card number where the URL is written down by every proxy on the way."""
-    if looks_like_card_number(text):
-        error = malformed("no_card_number", "URLs must not hold card numbers.", field)
-        raise VaultError(Code.SENSITIVE_VALUE_IN_METADATA, error.detail, errors=error.errors)
-
-
-def _refuse_repeats(headers: list[tuple[bytes, bytes]]) -> None:
-    """A header that decides something must stand once: which of two would hold is what
-    request smuggling lives on (RFC 9110 5.3)."""
-    seen: set[bytes] = set()
-    for name, _ in headers:
-        if name in _SINGLE and name in seen:
-            raise malformed("duplicate_header", "The header stands twice.", name.decode())
-        seen.add(name)
-
-
-async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-    encoding = headers.get(b"content-encoding", b"").strip().lower()
-    if encoding not in (b"", b"identity"):
-        # What unpacks to more than the limit would have to be unpacked to be known.
-        raise malformed("content_encoding", "Send the body uncompressed.", "Content-Encoding")
-    length = headers.get(b"content-length")
-    if length is not None and length.isdigit() and int(length) > MAX_BODY:
-        raise _too_large()
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        if len(body) > MAX_BODY:
-            raise _too_large()
-        return body
-    parts = [body]
-    size = len(body)
-    while message.get("more_body"):
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise malformed("incomplete", "The body ended early.")
-        part = message.get("body", b"")
-        size += len(part)
-        if size > MAX_BODY:
-            raise _too_large()
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _too_large() -> VaultError:
-    return VaultError(Code.PAYLOAD_TOO_LARGE, "A body has at most 16 MiB; split the request.")
 
 
 async def _send(send: Send, answer: Answer, request_id: str) -> None:

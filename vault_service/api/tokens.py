@@ -2,7 +2,8 @@
 
 import msgspec
 
-from vault_service.api.endpoint import Answer, Call, refuse_sensitive
+from vault_service.api.endpoint import Answer, Call
+from vault_service.api.limits import refuse_sensitive
 
 
 class TokenAnswer(msgspec.Struct, omit_defaults=True):
