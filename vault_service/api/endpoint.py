@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from vault_service.api.application import Application
 from vault_service.api.limits import read_body, read_query, refuse_repeats, request_id_of
 from vault_service.api.problems import MEDIA_TYPE, problem
+from vault_service.api.wire import malformed
 from vault_service.domain.access import Action
 from vault_service.domain.credentials import AuthenticationFailed
 from vault_service.domain.errors import Code, VaultError
