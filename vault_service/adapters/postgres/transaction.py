@@ -12,7 +12,7 @@ import psycopg
 from vault_service.adapters.postgres import statements
 from vault_service.adapters.postgres.audit import event_columns
 from vault_service.adapters.postgres.budgets import charge
-from vault_service.adapters.postgres.failures import audit_failure, is_away, is_lost
+from vault_service.adapters.postgres.failures import audit_failure, is_away
 from vault_service.adapters.postgres.insertion import Connection, complete, find_or_insert
 from vault_service.adapters.postgres.rows import outcomes
 from vault_service.adapters.postgres.works import Write, conclusions
@@ -64,7 +64,7 @@ async def run(
     try:
         await _conclude(connection, tenant, found)
     except psycopg.Error as error:
-        if is_lost(error) or is_away(error):
+        if is_away(error):
             raise
         raise audit_failure(error) from None
     return results, winners
