@@ -56,6 +56,6 @@ def _rate(service: Service, seed: int) -> float:
             )
             for _ in range(_BATCHES)
         ]
-        load = drive(service.port, prepared, 4)
+        load = drive(service.port, prepared, 8)
         rates.append(_BATCHES * 1000 / load.seconds)
     return statistics.median(rates)

@@ -20,7 +20,7 @@ from bench.service import Service, running
 from bench.values import card_numbers, detokenize_body, tokenize_body
 
 BATCH: Final = 1000
-CALLERS: Final = 4
+CALLERS: Final = 8
 SINGLE_CALLERS: Final = 64
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vault_service.adapters.cedar import CedarEngine
 from vault_service.adapters.identity.aws_sts import StsVerifier
@@ -27,7 +27,6 @@ from vault_service.adapters.postgres.readiness import Readiness
 from vault_service.adapters.postgres.token_store import PostgresTokenStore
 from vault_service.adapters.telemetry.logs import configure_logging
 from vault_service.adapters.telemetry.metrics import Metrics
-from vault_service.adapters.telemetry.traces import Tracing, tracing
 from vault_service.api.application import Application
 from vault_service.domain.catalog import Catalog, Domain
 from vault_service.domain.errors import ConfigurationError, VaultError
@@ -47,6 +46,9 @@ from vault_service.services.tokenize import Tokenize
 from vault_service.services.tokens import Tokens
 from vault_service.services.verification import CredentialVerifier
 from vault_service.settings import Settings
+
+if TYPE_CHECKING:
+    from vault_service.adapters.telemetry.traces import Tracing
 
 __all__ = [
     "Services",
@@ -241,8 +243,11 @@ def _verifiers(settings: Settings, closing: AsyncExitStack) -> dict[str, Any]:
     return found
 
 
-def traces(settings: Settings) -> Tracing:
+def traces(settings: Settings) -> "Tracing":
     """Tracing, where a collector is set."""
+    # Brings FastAPI and OpenTelemetry along, which an operator's command has no use for.
+    from vault_service.adapters.telemetry.traces import tracing
+
     return tracing(settings.otlp_endpoint, environment=settings.environment)
 
 

@@ -21,8 +21,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-import boto3.session
-
 from vault_service.adapters.identity.fetching import Fetcher, ProviderUnavailable
 from vault_service.domain.credentials import (
     CredentialRejected,
@@ -74,6 +72,8 @@ _XML_ARN: Final = re.compile(rb"<Arn>([^<>&]{1,2048})</Arn>")
 def sts_hosts() -> Mapping[str, str]:
     """The STS hosts of the commercial and GovCloud partitions with their signing
     regions, as the installed AWS SDK knows them."""
+    import boto3.session  # where it is used: it takes longer to load than all of this
+
     session = boto3.session.Session()
     regions = [
         region

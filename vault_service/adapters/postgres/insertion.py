@@ -102,6 +102,10 @@ async def complete(
                 if later is None or later > winner.expires_at:
                     extended.append((winner.token, "" if later is None else later.isoformat()))
         linked.extend((holders[position], subject) for position, subject in batch.links)
+    changed = sorted({token for pairs in (adopted, linked, extended) for token, _ in pairs})
+    if len(changed) > 1:
+        # All at once and in one order, so that whoever changes the same rows waits.
+        await connection.execute(statements.LOCK_ROWS, (tenant, TextArray(changed)), prepare=True)
     for statement, pairs in (
         (statements.ADOPT_SUBJECTS, adopted),
         (statements.LINK_SUBJECTS, adopted + linked),

@@ -23,7 +23,10 @@ def parse_tags(text: str | None) -> Tags:
     something that no digest of tags matches, so an edited row fails to decrypt."""
     if text is None:
         return ()
-    found = json.loads(text)
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        found = None
     if not isinstance(found, dict):
         return (("", text),)
     return tuple(sorted((name, str(value)) for name, value in found.items()))

@@ -23,6 +23,10 @@ INSERT_ROWS: Final = (
     " expires_at)"
     " ON CONFLICT (blind_index) WHERE blind_index IS NOT NULL DO NOTHING RETURNING token"
 )
+LOCK_ROWS: Final = (
+    "SELECT FROM strongroom.tokens WHERE tenant = %b AND token = ANY (%b::text[])"
+    " ORDER BY token FOR NO KEY UPDATE"
+)
 ADOPT_SUBJECTS: Final = (
     "UPDATE strongroom.tokens AS t SET subject = r.subject"
     " FROM unnest(%b::text[], %b::text[]) AS r (token, subject)"

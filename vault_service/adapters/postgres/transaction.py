@@ -45,11 +45,13 @@ async def run(
         await connection.execute("BEGIN")
         await connection.execute(statements.SET_TENANT, (tenant,), prepare=True)
         winners = await find_or_insert(connection, tenant, batches) if batches else {}
-        for position, work in enumerate(works):
-            if work.charge is not None:
-                results[position] = await charge(connection, work.charge)
-            if work.delete is not None:
-                await connection.execute(statements.DELETE, (work.delete, tenant), prepare=True)
+        # Counters, then rows, in an order that all transactions keep: they may wait for
+        # each other and never deadlock.
+        draws = [(d, position) for position, w in enumerate(works) if (d := w.charge) is not None]
+        for draw, position in sorted(draws, key=lambda d: (d[0].principal, d[0].purpose, d[1])):
+            results[position] = await charge(connection, draw)
+        for token in sorted(work.delete for work in works if work.delete is not None):
+            await connection.execute(statements.DELETE, (token, tenant), prepare=True)
         found = await conclusions(works, outcomes(batches, winners), results)
         withheld = {token for conclusion in found for token in conclusion.withheld}
         trusted = {i: record for i, record in winners.items() if record.token not in withheld}
