@@ -63,6 +63,22 @@ def test_a_card_number_in_the_body(server: Server, place: str, spelling: str) ->
     assert found["errors"]
 
 
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_card_number_for_a_data_class(server: Server, spelling: str) -> None:
+    """Also where another rule is broken first, and beside items that are fine."""
+    checkout, name = server.caller("checkout"), SPELLINGS[spelling]
+    for more in ({}, {"expires_in": -1}, {"reference": "x" * 300}, {"tags": {"": ""}}):
+        wrong = item(data_class=name, **more)
+        refused(checkout.post("/v1/tokenize", {"items": [wrong]}))
+        answer = checkout.post("/v1/tokenize", {"items": [item(), wrong]})
+        assert answer.status_code == 207
+        assert "data_class" not in answer.json()["items"][1]
+        echoes_nothing(answer)
+    for path in ("/v1/lookup", "/v1/policy/explain"):
+        body = {"action": "tokenize"} if path.endswith("explain") else {"value": "x"}
+        refused(checkout.post(path, {**body, "data_class": name}))
+
+
 @pytest.mark.parametrize("spelling", ["plain", "spaced", "dashed", "float", "in a sentence"])
 def test_a_card_number_in_the_idempotency_key(server: Server, spelling: str) -> None:
     answer = server.caller("checkout").post(

@@ -131,7 +131,10 @@ class Sorter:
         results: list[TokenizedItem] = []
         rules = self._rules
         for index, item in enumerate(items):
-            result = TokenizedItem(index, "ok", None, None, item.data_class)
+            rule = rules.get(item.data_class)
+            # What is no class of the catalog may be anything: never told back or kept.
+            known = None if rule is None else item.data_class
+            result = TokenizedItem(index, "ok", None, None, known)
             results.append(result)
             try:
                 if item.reference is not None:
@@ -142,9 +145,7 @@ class Sorter:
                 tags = check_tags(item.tags, "tags") if item.tags else ()
                 if item.expires_in is not None:
                     _check_expires_in(item.expires_in)
-                rule = rules.get(item.data_class)
                 if rule is None:
-                    result.data_class = None
                     raise self._unknown(item.data_class)
                 data_class, normalize, masked = rule
                 value = normalize(item.value)
