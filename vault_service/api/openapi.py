@@ -10,7 +10,12 @@ from vault_service import __version__
 from vault_service.api.endpoint import Endpoint
 from vault_service.api.health import ReadyAnswer
 from vault_service.api.problems import Problem
+from vault_service.domain.access import Action
 from vault_service.domain.columns import MEDIA_TYPE as ARROW
+from vault_service.domain.metadata import MAX_TAGS, MAX_TEXT
+from vault_service.services.items import MAX_ITEMS
+from vault_service.services.read_audit import MAX_LIMIT
+from vault_service.services.tokenize_groups import MAX_EXPIRES_IN
 
 _REF: Final = "#/components/schemas/{name}"
 _TEXTS: Final = {
@@ -29,6 +34,32 @@ _TEXTS: Final = {
     429: "A reveal budget is used up, or too many failed attempts; see Retry-After.",
     500: "The vault failed.",
     503: "A key, the audit log or the database is unavailable; see Retry-After.",
+}
+
+# What the use cases check beyond the types, by schema and property. Rules of values and
+# of texts kept in clear are in no schema: errors name them.
+_LIMIT_PARAMETER: Final = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}
+_COUNT: Final = {"minItems": 1, "maxItems": MAX_ITEMS}
+_TEXT: Final = {"minLength": 1, "maxLength": MAX_TEXT}
+_LIMITS: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "TokenizeBody": {"items": _COUNT, "mode": {"enum": ["partial", "atomic"]}},
+    "TokenizeItem": {
+        "data_class": {"minLength": 1},
+        "value": {"minLength": 1},
+        "reference": _TEXT,
+        "subject": _TEXT,
+        "tags": {"maxProperties": MAX_TAGS},
+        "expires_in": {"minimum": 1, "maximum": MAX_EXPIRES_IN},
+    },
+    "DetokenizeBody": {"items": _COUNT, "purpose": _TEXT, "case": _TEXT},
+    "DetokenizeItem": {"token": _TEXT, "reference": _TEXT},
+    "LookupBody": {"data_class": {"minLength": 1}, "value": {"minLength": 1}},
+    "ExplainBody": {
+        "action": {"enum": [action.value for action in Action]},
+        "purpose": _TEXT,
+        "tags": {"maxProperties": MAX_TAGS},
+        "item_count": {"minimum": 1, "maximum": MAX_ITEMS},
+    },
 }
 
 
@@ -50,6 +81,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     kinds: list[Any] = [Problem, ReadyAnswer]
     kinds += [kind for o in operations for kind in (o.request, o.answer) if kind is not None]
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_REF)
+    _limit(schemas)
     paths: dict[str, Any] = {}
     for operation in operations:
         path = paths.setdefault(operation.endpoint.route, {})
@@ -91,6 +123,20 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     }
 
 
+def _limit(schemas: dict[str, Any]) -> None:
+    """Write the limits into the schemas; ``null``, where it is taken, has none."""
+    for kind, properties in _LIMITS.items():
+        for name, limits in properties.items():
+            place = schemas[kind]["properties"][name]
+            place.get("anyOf", [place])[0].update(limits)
+    # A purpose may be missing as far as the types go, so that its absence has a code
+    # of its own.
+    detokenize = schemas["DetokenizeBody"]
+    detokenize["properties"]["purpose"] = {"type": "string", **_TEXT}
+    detokenize["required"] = ["items", "purpose"]
+    schemas["Problem"]["properties"]["items"] = {"type": "array", "items": {"type": "object"}}
+
+
 def _operation(operation: Operation) -> dict[str, Any]:
     endpoint = operation.endpoint
     found: dict[str, Any] = {
@@ -125,13 +171,18 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             "name": name,
             "in": "query",
             "required": False,
-            "schema": {"type": "integer" if name == "limit" else "string"},
+            "schema": _LIMIT_PARAMETER if name == "limit" else {"type": "string", **_TEXT},
         }
         for name in sorted(endpoint.parameters)
     ]
     if "{token}" in endpoint.route:
         found.append(
-            {"name": "token", "in": "path", "required": True, "schema": {"type": "string"}}
+            {
+                "name": "token",
+                "in": "path",
+                "required": True,
+                "schema": {"type": "string", **_TEXT},
+            }
         )
     if operation.idempotent:
         found.append(
