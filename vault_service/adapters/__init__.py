@@ -1,1 +1,10 @@
-"""."""
+"""What meets the domain's ports with the libraries of the outside; knows no use case.
+
+- ``postgres``: tables, hot path, audit log, budgets, credentials, the embedded server
+- ``kms``: wrapping keys, in AWS KMS or in a file
+- ``identity``: OIDC tokens and presigned STS requests
+- ``cedar`` with ``cedar_policies``: the policy engine, and Cedar text as data
+- ``policy_files``: loads the policy directory; ``strict_yaml``: reads its YAML strictly
+- ``policy_check``, ``policy_cases``: does it fit together, does it decide as expected
+- ``telemetry``: logs, metrics, traces
+"""

@@ -1,1 +1,20 @@
-"""."""
+"""What the vault knows by itself: rules, formats and words, without any I/O.
+
+Stands on the standard library, msgspec, cryptography and validation libraries. Map:
+
+- ``errors``: the error taxonomy, stable codes with constant texts
+- ``sensitive``: the wrapper that keeps a value out of logs and reprs
+- ``principals``, ``access``: who calls; the question put to the policies and its answer
+- ``credentials``: the API key format, what is stored of a key, the ports around them
+- ``catalog``: data classes, purposes, token formats, sensitivity domains
+- ``validation``, ``masking``: a value's canonical form; how much of it a form shows
+- ``luhn``: the check digit; ``sad``: sensitive authentication data, which is refused
+- ``detection``: what a scan looks for, and what may not stand in clear; with
+  ``detection_cards``, ``detection_personal``, ``detection_columns`` and ``detection_text``
+- ``metadata``: the check of every text and tag that is kept in clear
+- ``tokens``: token formats, batches to store, stored records
+- ``ciphertext``: the encrypted record and what it is bound to
+- ``events``: audit events and their canonical bytes
+- ``columns``: names in Arrow bodies, shared with the client
+- ``ports``: what the use cases need from outside, as protocols
+"""

@@ -3,8 +3,9 @@
 - ``aws``: :class:`AwsKmsWrapper`, a wrapping key in AWS KMS.
 - ``local``: :class:`UnsafeLocalRootKey`, a root key in a file; refused in production.
 - ``envelope``: the AWS Encryption SDK message both produce, and its encryption context.
+- ``measured``: :class:`MeasuredWrapper`, another wrapper with every call counted.
 
-Both are :class:`~vault_service.domain.ports.KeyWrapper`. Unwrapped keys are cached in
+All are :class:`~vault_service.domain.ports.KeyWrapper`. Unwrapped keys are cached in
 ``services/key_cache.py``, not here: what is cached is the cipher made from the key, and
 caching both would double the places where a plaintext key lives.
 """

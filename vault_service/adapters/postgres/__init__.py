@@ -1,1 +1,16 @@
-"""."""
+"""PostgreSQL: tables, fences, the hot path, and a server of our own. Map:
+
+- ``schema``: the tables; ``migrations``: what builds them; ``migrate``: brings a database there
+- ``engine``: connections under the service's role; ``failures``: driver errors, without
+  their text
+- ``token_store``: tokens and events as the use cases see them; ``commit_queue``: group
+  commit; ``works``: what waits for it
+- ``hot_path``: one statement each; ``transaction`` with ``insertion``: the careful way
+- ``statements``, ``rows``, ``binary``: SQL, rows and arrays on their way in and out
+- ``audit``: append events; ``audit_reader``: find them
+- ``budgets``, ``idempotency``, ``keys``, ``credentials``: the other tables
+- ``readiness``: can it serve now; ``inspection``: what ``strongroom doctor`` asks
+- ``embedded``: the server in ``STRONGROOM_HOME``; ``embedded_account``, ``embedded_binaries``,
+  ``embedded_lock``, ``embedded_process``, ``embedded_roles``, ``embedded_signals`` and
+  ``embedded_state`` beneath it
+"""
