@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from vault_service.domain.access import Action, Tags
 from vault_service.domain.catalog import Catalog, DataClass
 from vault_service.domain.ciphertext import RecordCipher
+from vault_service.domain.detection import looks_like_card_number
 from vault_service.domain.errors import Code, IntegrityFailure, VaultError
 from vault_service.domain.events import AuditEvent, EventGroup
 from vault_service.domain.masking import reveal_form
@@ -81,7 +82,10 @@ class Detokenize:
         principal = context.principal
         tenant = principal.tenant
         budgets = principal.budgets_for(purpose)
-        wanted = [t for t in {item.token for item in command.items} if storable(t)]
+        tokens = {item.token for item in command.items}
+        # A card number in a token's place is refused below; the database's log, which may
+        # hold parameters, must not get it before.
+        wanted = [t for t in tokens if storable(t) and not looks_like_card_number(t)]
         records = await self._store.fetch(tenant, wanted) if wanted else {}
         left = None
         if budgets:
