@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.figures import Figures
+from bench.service import SHARED_BUFFERS
 
 _RATIOS: Final = (
     ("batch tokenize", "floor insert", 0.5),
@@ -34,7 +35,7 @@ def machine() -> list[str]:
         f" {platform.system()} {platform.release()}",
         f"- Python {platform.python_version()}; {versions}",
         "- server (two workers), PostgreSQL and load generator share the machine;"
-        " fsync and synchronous_commit are on",
+        f" fsync and synchronous_commit are on, shared_buffers is {SHARED_BUFFERS}",
     ]
 
 
@@ -69,7 +70,8 @@ def render(figures: Figures, arguments: argparse.Namespace) -> str:
             "",
             f"Cost of a token at {grown['rows']:,.0f} stored rows beside that at 100,000:"
             f" **{grown['cost']:.2f}** (wanted ≤ 1.25), from {grown['small']:,.0f} and"
-            f" {grown['large']:,.0f} tokens/s in batches of 1,000.",
+            f" {grown['large']:,.0f} tokens/s in batches of 1,000, each after a warm-up"
+            " that takes the whole-page writes after a checkpoint out of the figure.",
         ]
     lines += [
         "",

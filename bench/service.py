@@ -22,6 +22,8 @@ from vault_service.bootstrap import open_services
 from vault_service.settings import load
 
 WORKERS = 2
+SHARED_BUFFERS = "2GB"
+"""About a tenth of the memory of the machine that the figures were first taken on."""
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Service:
 @contextlib.contextmanager
 def running(home: Path, name: str) -> Iterator[Service]:
     """Start everything below ``home``, stop it at the end."""
-    with EmbeddedPostgres.own(home, shared_buffers="512MB") as server:
+    with EmbeddedPostgres.own(home, shared_buffers=SHARED_BUFFERS) as server:
         urls = server.create_database(name)
         upgrade(urls[MIGRATOR])
         with socket.socket() as probe:

@@ -18,7 +18,6 @@ _TEXT_ARRAY_OID: Final = 1009
 _BYTEA_OID: Final = 17
 _BYTEA_ARRAY_OID: Final = 1001
 _NULL: Final = b"\xff\xff\xff\xff"
-_LENGTHS: Final = tuple(n.to_bytes(4, "big") for n in range(1024))
 
 
 class TextArray:
@@ -40,21 +39,26 @@ class ByteaArray:
 
 
 def _array(element: int, items: Sequence[bytes | None]) -> bytes:
-    parts: list[bytes] = [
-        b"\0\0\0\1\0\0\0\1",
-        element.to_bytes(4, "big"),
-        len(items).to_bytes(4, "big"),
-        b"\0\0\0\1",
-    ]
-    add = parts.append
-    lengths = _LENGTHS
+    header = b"".join(
+        (
+            b"\0\0\0\1\0\0\0\1",
+            element.to_bytes(4, "big"),
+            len(items).to_bytes(4, "big"),
+            b"\0\0\0\1",
+        )
+    )
+    if None not in items:
+        lengths = set(map(len, items))  # type: ignore[arg-type]  # no None among them
+        if len(lengths) == 1:
+            # Tokens, nonces, digests: of one length each, so one prefix serves all.
+            prefix = lengths.pop().to_bytes(4, "big")
+            return header + prefix + prefix.join(items)  # type: ignore[arg-type]
+    parts: list[bytes] = [header]
     for item in items:
         if item is None:
-            add(_NULL)
+            parts.append(_NULL)
         else:
-            size = len(item)
-            add(lengths[size] if size < 1024 else size.to_bytes(4, "big"))
-            add(item)
+            parts += (len(item).to_bytes(4, "big"), item)
     return b"".join(parts)
 
 
