@@ -149,7 +149,18 @@ def test_swapped_tokens(vault: Server, caller: Caller) -> None:
 
 @pytest.mark.parametrize(
     "tags",
-    [None, "{}", '{"region": "us"}', '{"region": "eu", "team": "x"}', '"eu"', "[]", "7", "null"],
+    [
+        None,
+        "{}",
+        '{"region": "us"}',
+        '{"region": "eu", "team": "x"}',
+        '"eu"',
+        "[]",
+        "7",
+        "null",
+        "[" * 5000 + "]" * 5000,
+    ],
+    ids=lambda tags: str(tags)[:30],
 )
 def test_edited_tags(vault: Server, caller: Caller, tags: str | None) -> None:
     """Tags are what policies decide on, so an edited tag must not open anything."""
