@@ -31,8 +31,6 @@ R = TypeVar("R")
 
 HEAVY: Final = 128
 """Rows from which on a work has a transaction to itself."""
-# Where one work can be the reason, so that the others deserve a try without it.
-_PERHAPS_ONE: Final = frozenset({Code.AUDIT_UNAVAILABLE, Code.INTERNAL})
 
 
 @dataclass(slots=True)
@@ -142,7 +140,9 @@ class CommitQueue(Generic[W, R]):
         try:
             results = await self._transact([entry.work for entry in taken])
         except VaultError as error:
-            if len(taken) > 1 and error.code in _PERHAPS_ONE:
+            # Where the database is away it is so for all; else one work can be the reason
+            # (its event, its key), and the others deserve a try without it.
+            if len(taken) > 1 and error.code is not Code.DATABASE_UNAVAILABLE:
                 for entry in taken:
                     await self._settle([entry])
                 return
