@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from vault_service.api.wire import malformed
+from vault_service.api.wire import MAX_BODY, malformed
 from vault_service.domain import columns
-from vault_service.domain.errors import VaultError
+from vault_service.domain.errors import Code, VaultError
 from vault_service.services.items import check_count
 
 MAX_BATCHES: Final = 100
@@ -53,17 +53,26 @@ def read_table(body: bytes, known: Sequence[str], required: Sequence[str]) -> "p
 
 def texts(column: "pa.ChunkedArray") -> list[Any]:
     """The strings of a column, ``None`` for nulls. Rows that point at one entry of a
-    dictionary share one string."""
+    dictionary share one string, but each is worked on: ``payload_too_large`` where they
+    would not fit into a body."""
     if not pa.types.is_dictionary(column.type):
         return list(column.to_pylist())
     found: list[Any] = []
+    size = 0
     for chunk in column.chunks:
         entries: dict[Any, Any] = {None: None}
         dictionary = chunk.dictionary
         for index in chunk.indices.to_pylist():
             if index not in entries:
                 entries[index] = dictionary[index].as_py()
-            found.append(entries[index])
+            text = entries[index]
+            size += 0 if text is None else len(text)
+            if size > MAX_BODY:
+                raise VaultError(
+                    Code.PAYLOAD_TOO_LARGE,
+                    "A dictionary column has at most 16 MiB when it is written out.",
+                )
+            found.append(text)
     return found
 
 
