@@ -73,7 +73,7 @@ def key(principal: str, *, life: timedelta = 30 * DAY, age: timedelta = DAY) -> 
     return ApiKeyRecord(made.id, principal, made.key_hash, created_at, created_at + life)
 
 
-def event(action: str = "issue_key") -> AuditEvent:
+def event(action: str = "issue_api_key") -> AuditEvent:
     return AuditEvent(new_event_id(), START, "main", "operator:test", action, "ok", "", "0" * 64)
 
 
@@ -129,7 +129,7 @@ async def test_rotation_shortens_the_other_live_keys_of_that_principal(
         await store.add(record, event())
     await store.revoke(revoked.id, START, event())
     told: list[Sequence[str]] = []
-    recorded = event("rotate_key")
+    recorded = event("rotate_api_key")
 
     def made(shortened: Sequence[str]) -> AuditEvent:
         told.append(shortened)

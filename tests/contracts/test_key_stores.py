@@ -58,7 +58,7 @@ async def make(
         occurred_at=AT,
         tenant=tenant,
         principal="system",
-        action="create_key",
+        action="create_data_key",
         outcome="ok",
         request_id="",
         policy_hash="",

@@ -167,8 +167,8 @@ async def test_a_key_and_its_event_are_stored_together(vault: Vault) -> None:
         "SELECT tenant, principal, action, data_classes FROM strongroom.audit_events ORDER BY id"
     )
     assert sorted(events) == [
-        ("main", "operator:ann", "rotate_key", ["pan"]),
-        ("main", "system", "create_key", ["pan"]),
+        ("main", "operator:ann", "rotate_data_key", ["pan"]),
+        ("main", "system", "create_data_key", ["pan"]),
     ]
     vault.as_superuser("""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS

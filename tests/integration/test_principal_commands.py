@@ -82,7 +82,7 @@ def test_issue_key_prints_the_key_alone(run: Run, urls: dict[str, str]) -> None:
     )
     assert bytes(stored) == hash_api_key(key)  # PCI-DSS 8.3.2
     assert expires - created == timedelta(days=90)
-    event = last_event(urls, "issue_key")
+    event = last_event(urls, "issue_api_key")
     me = pwd.getpwuid(os.getuid()).pw_name
     assert (event["principal"], event["tenant"]) == (f"operator:{me}", "main")
     assert event["detail"]["key"] == key_id
@@ -131,7 +131,7 @@ def test_revoke_key(run: Run, urls: dict[str, str]) -> None:
     assert key_id is not None
     assert run("revoke-key", key_id).exit_code == 0
     assert keys_of(run, "crm")[key_id]["state"] == "revoked"
-    assert last_event(urls, "revoke_key")["detail"]["key"] == key_id
+    assert last_event(urls, "revoke_api_key")["detail"]["key"] == key_id
     events = "SELECT count(*) FROM strongroom.audit_events WHERE action = 'revoke_key'"
     before = rows(urls, events)
     assert run("revoke-key", key_id).exit_code == 0
@@ -151,7 +151,7 @@ def test_rotate_key_lets_the_old_one_live_for_the_overlap(run: Run, urls: dict[s
     ends = datetime.fromisoformat(keys[old]["expires_at"])
     assert ends - datetime.fromisoformat(keys[new]["created_at"]) == timedelta(hours=6)
     assert {keys[old]["state"], keys[new]["state"]} == {"active"}
-    assert last_event(urls, "rotate_key")["detail"]["old_keys"] == [old]
+    assert last_event(urls, "rotate_api_key")["detail"]["old_keys"] == [old]
     # A second rotation never gives a key more time than the first left it.
     run("rotate-key", "auditor")
     assert keys_of(run, "auditor")[old]["expires_at"] == keys[old]["expires_at"]
@@ -193,7 +193,7 @@ def test_keys_of_principals_that_are_no_longer_declared_can_be_seen_and_revoked(
     assert (gone["declared"], gone["tenant"]) == (False, None)
     assert "no longer declared" in run("list", "left-us").stdout
     assert run("revoke-key", key_id or "").exit_code == 0
-    assert last_event(urls, "revoke_key")["tenant"] == "-"
+    assert last_event(urls, "revoke_api_key")["tenant"] == "-"
 
 
 def test_a_database_that_is_gone_is_told_on_stderr_without_its_url(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ async def test_first_use_makes_epoch_one_with_its_event(world: World) -> None:
     (key,) = await world.store.list("main")
     assert (key.id, key.epoch, key.state) == (cipher.key_id, 1, KeyState.ACTIVE)
     (event,) = world.store.events
-    assert (event.action, event.principal, event.tenant) == ("create_key", "system", "main")
+    assert (event.action, event.principal, event.tenant) == ("create_data_key", "system", "main")
     assert event.data_classes == ["pan"]
     assert event.detail == {
         "key_id": cipher.key_id,
@@ -150,7 +150,7 @@ async def test_rotation_encrypts_anew_and_still_reads_the_old(world: World) -> N
     assert (await elsewhere.encrypting("main", PAN, 1)).key_id == stored.id
     assert (await world.keyring().decrypting("main", PAN, old.key_id)).key_id == old.key_id
     event = world.store.events[-1]
-    assert (event.action, event.principal) == ("rotate_key", "vault-admin")
+    assert (event.action, event.principal) == ("rotate_data_key", "vault-admin")
     assert event.detail["reason"] == "requested"
 
 

@@ -15,6 +15,7 @@ from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.metadata import check_text
 from vault_service.domain.sensitive import Sensitive
 from vault_service.services.items import (
+    ROLLED_BACK,
     DetokenizeCommand,
     ItemError,
     RevealedItem,
@@ -132,10 +133,12 @@ def _answer(
 
 
 def _common(items: list[Any], event_id: str, at: datetime) -> VaultError:
-    """The error of a batch in which every item failed: that of its first item. A spent
-    budget may be drawn on again when the next hour begins, in UTC, at the soonest."""
-    first: ItemError = items[0].error
-    same = all(item.error.code == first.code for item in items)
+    """The error of a batch in which every item failed: that of its first item that did
+    not merely fail with the others. A spent budget may be drawn on again when the next
+    hour begins, in UTC, at the soonest."""
+    own: list[ItemError] = [item.error for item in items if item.error is not ROLLED_BACK]
+    first = own[0]
+    same = all(error.code == first.code for error in own)
     error = VaultError(
         first.code,
         first.detail if same else "No item could be processed; see items for each.",

@@ -96,7 +96,8 @@ class AuditEvent:
 
 def canonical_bytes(event: AuditEvent) -> bytes:
     """The event as UTF-8 JSON: keys sorted, no white space, no key whose value is
-    ``null``, empty, or the integer zero of a count; times in UTC with microseconds.
+    ``null``, an empty list or object, or zero (but a ``budget_left`` of zero stays);
+    times in UTC with microseconds.
     """
     body: dict[str, Any] = {
         "v": 1,

@@ -77,6 +77,14 @@ BROKEN: Final = ItemError(
 )
 
 
+ROLLED_BACK: Final = ItemError(
+    Code.INVALID_REQUEST,
+    "Another item of this atomic request failed, so this one was not stored.",
+    False,
+    "atomic",
+)
+
+
 class TokenizedItem(msgspec.Struct, omit_defaults=True, gc=False):
     """What became of one value: a token and its masked value, or an error.
 

@@ -33,8 +33,8 @@ _PROBE_TENANT: Final = "-"
 
 
 RecordKeyEvent = Callable[[str, str, str, str | None, Mapping[str, Any]], AuditEvent]
-"""Makes the audit event of a new key from tenant, principal, action (``create_key`` or
-``rotate_key``), data class (``None`` for keys of a whole tenant) and detail."""
+"""Makes the audit event of a new key from tenant, principal, action (``create_data_key``
+or ``rotate_data_key``), data class (``None`` for keys of a whole tenant) and detail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class KeyMaker:
         event = self._record(
             slot.tenant,
             principal,
-            "create_key" if epoch == 1 else "rotate_key",
+            "create_data_key" if epoch == 1 else "rotate_data_key",
             None if slot.data_class == NO_CLASS else slot.data_class,
             {"key_id": key_id, "key_purpose": purpose, "epoch": epoch, "reason": reason},
         )

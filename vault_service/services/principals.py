@@ -63,7 +63,7 @@ class ApiKeys:
         principal = self._declared(name)
         secret, record = self._new_key(principal, days)
         detail = {"principal": name, **_described(record)}
-        await self._store.add(record, self._event("issue_key", operator, principal, detail))
+        await self._store.add(record, self._event("issue_api_key", operator, principal, detail))
         return IssuedKey(record, secret)
 
     async def rotate(
@@ -89,7 +89,7 @@ class ApiKeys:
                 "old_keys": list(shortened),
                 "old_keys_end": old_keys_end.isoformat(),
             }
-            return self._event("rotate_key", operator, principal, detail)
+            return self._event("rotate_api_key", operator, principal, detail)
 
         shortened = await self._store.rotate(principal.tenant, record, old_keys_end, event)
         return IssuedKey(record, secret, tuple(shortened), old_keys_end)
@@ -107,7 +107,7 @@ class ApiKeys:
         detail = {"principal": record.principal, **_described(record)}
         at = self._clock()
         if await self._store.revoke(
-            key_id, at, self._event("revoke_key", operator, principal, detail)
+            key_id, at, self._event("revoke_api_key", operator, principal, detail)
         ):
             return replace(record, revoked_at=at)
         return record

@@ -22,6 +22,7 @@ from vault_service.services.found_records import holds
 from vault_service.services.idempotency import Idempotency, KeptAnswer
 from vault_service.services.items import (
     BROKEN,
+    ROLLED_BACK,
     ItemError,
     TokenizeCommand,
     Tokenized,
@@ -33,12 +34,6 @@ from vault_service.services.recording import Recorder
 from vault_service.services.tokenize_groups import Group, Sorter, event_groups, fail
 
 _DRAWS: Final = 5
-_ROLLED_BACK: Final = ItemError(
-    Code.INVALID_REQUEST,
-    "Another item of this atomic request failed, so this one was not stored.",
-    False,
-    "atomic",
-)
 
 
 class Tokenize:
@@ -96,7 +91,7 @@ class Tokenize:
         if command.atomic and any(result.error is not None for result in results):
             for result in results:
                 if result.error is None:
-                    fail(result, _ROLLED_BACK)
+                    fail(result, ROLLED_BACK)
             stored_groups: list[Group] = []
         else:
             stored_groups = [group for group in groups if group.denied is None]

@@ -165,9 +165,11 @@ class Sorter:
         # Unicode makes some texts eighteen times as long when it is folded.
         if len(name) <= _LONGEST_CLASS_NAME and is_sad_class_name(name):
             # PCI-DSS 3.3.1
+            detail = "Card verification codes, track data and PINs are never accepted."
             return VaultError(
                 Code.SENSITIVE_AUTHENTICATION_DATA,
-                "Card verification codes, track data and PINs are never accepted.",
+                detail,
+                errors=(FieldError("data_class", "no_authentication_data", detail),),
             )
         try:
             self._catalog.data_class(name)

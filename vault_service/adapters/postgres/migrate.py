@@ -12,8 +12,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from vault_service.adapters.postgres.schema import OWNER_ROLE, ROLES, SCHEMA
+from vault_service.adapters.postgres.schema import OWNER_ROLE, ROLES, SCHEMA, SERVICE_ROLE
 
+_TAKE_SERVICE_ROLE = (
+    "SELECT set_config('role', rolname, false) FROM pg_roles"
+    " WHERE rolname = :role AND pg_has_role(current_user, oid, 'MEMBER')"
+)
 _ADVISORY_LOCK = 0x5354524F4E47  # one migration at a time, over all hosts
 
 
@@ -43,6 +47,8 @@ def current_revision(database_url: str) -> str | None:
     """The migration that the database stands at, ``None`` for an empty database."""
     engine = sa.create_engine(sync_url(database_url), poolclass=sa.NullPool, hide_parameters=True)
     with engine.connect() as connection:
+        # The service's own login may have no rights before it takes its role.
+        connection.execute(sa.text(_TAKE_SERVICE_ROLE), {"role": SERVICE_ROLE})
         context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
         return context.get_current_revision()
 

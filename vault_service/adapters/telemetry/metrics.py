@@ -81,14 +81,6 @@ class Metrics:
                 registry=registry,
             )
         )
-        cache = Counter(
-            "strongroom_key_cache_total",
-            "Uses of a data key, by whether it was in memory.",
-            ["result"],
-            registry=registry,
-        )
-        self._cache_hits = cache.labels("hit")
-        self._cache_misses = cache.labels("miss")
         self._audit = Histogram(
             "strongroom_audit_append_seconds",
             "Time until an audit event was durable.",
@@ -104,12 +96,6 @@ class Metrics:
         self._waiting = Gauge(
             "strongroom_commit_queue_depth",
             "Requests that wait for a transaction.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self._connections = Gauge(
-            "strongroom_database_connections_in_use",
-            "Database connections that work for a request.",
             registry=registry,
             multiprocess_mode="livesum",
         )
@@ -135,10 +121,6 @@ class Metrics:
         """The key service was called; ``outcome`` is ``ok`` or an error's code."""
         self._kms.of(operation, outcome).observe(seconds)
 
-    def key_used(self, cached: bool) -> None:
-        """A data key was needed; whether it was in memory."""
-        (self._cache_hits if cached else self._cache_misses).inc()
-
     def audit_appended(self, seconds: float) -> None:
         """An audit event became durable, so long after it was handed over."""
         self._audit.observe(seconds)
@@ -147,10 +129,6 @@ class Metrics:
         """So many requests shared a transaction, and so many wait for the next."""
         self._batches.observe(requests)
         self._waiting.set(waiting)
-
-    def connections(self, in_use: int) -> None:
-        """So many database connections of this worker are in use now."""
-        self._connections.set(in_use)
 
     def render(self) -> tuple[bytes, str]:
         """The metrics page of all workers, and its media type."""
