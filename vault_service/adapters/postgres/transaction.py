@@ -55,7 +55,7 @@ async def run(
         found = await conclusions(works, outcomes(batches, winners), results)
         withheld = {token for conclusion in found for token in conclusion.withheld}
         trusted = {i: record for i, record in winners.items() if record.token not in withheld}
-        if trusted:
+        if trusted or any(batch.links for batch in batches):
             await complete(connection, tenant, batches, trusted)
     except psycopg.errors.UniqueViolation as error:
         if error.diag.constraint_name == "tokens_pkey":
