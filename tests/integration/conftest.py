@@ -1,0 +1,57 @@
+"""A migrated database for each module that asks, and the store and tenant of one test."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.conftest import DatabaseUrls
+from tests.stored import Counted
+from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERUSER
+from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.migrate import upgrade
+from vault_service.adapters.postgres.token_store import PostgresTokenStore
+
+
+@pytest.fixture(scope="module")
+def urls(postgres: EmbeddedPostgres) -> Iterator[DatabaseUrls]:
+    name = f"shared_{uuid.uuid4().hex}"
+    found = postgres.create_database(name)
+    upgrade(found[MIGRATOR])
+    yield DatabaseUrls(name, found[APP], found[MIGRATOR], found[SUPERUSER])
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+async def database(urls: DatabaseUrls) -> AsyncIterator[Database]:
+    opened = Database(urls.app_url)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted()
+
+
+@pytest.fixture
+async def store(database: Database, counted: Counted) -> AsyncIterator[PostgresTokenStore]:
+    opened = PostgresTokenStore(database, counted)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def tenant() -> str:
+    """A tenant of the test's own."""
+    return f"tenant_{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def superuser(urls: DatabaseUrls) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(urls.superuser_url, autocommit=True) as connection:
+        yield connection

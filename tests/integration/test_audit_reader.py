@@ -1,0 +1,202 @@
+"""Finding audit events in PostgreSQL: every filter, colliding keys, and the index."""
+
+import json
+import zlib
+from datetime import timedelta
+from typing import Any, Final
+
+import psycopg
+import pytest
+
+from tests.conftest import DatabaseUrls
+from tests.stored import AT, event
+from vault_service.adapters.postgres.audit import subject_term, terms, token_term
+from vault_service.adapters.postgres.audit_reader import PostgresAuditReader
+from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.token_store import PostgresTokenStore
+from vault_service.domain.events import AuditEvent, EventGroup, canonical_bytes
+from vault_service.domain.ports import AuditQuery
+
+_TRIES: Final = 1 << 17
+
+
+def collision(text: str, prefix: str) -> str:
+    """Another text of the same length and CRC-32, that begins with ``prefix`` and has
+    twelve more characters. CRC-32 is linear, so 2^17 middles and 2^17 ends, each tried
+    once, give 2^34 texts; some four of them hit."""
+    assert len(text) == len(prefix) + 12
+    wanted = zlib.crc32(text.encode())
+    zeros = bytes(len(text))
+    nothing = zlib.crc32(zeros)
+    middles = {zlib.crc32(f"{prefix}{n:06d}".encode() + bytes(6)): n for n in range(_TRIES)}
+    for end in range(_TRIES):
+        change = zlib.crc32(zeros[:-6] + f"{end:06d}".encode()) ^ nothing
+        middle = middles.get(wanted ^ change)
+        if middle is not None:
+            return f"{prefix}{middle:06d}{end:06d}"
+    raise AssertionError("no collision with this prefix; choose another")
+
+
+@pytest.fixture
+def reader(database: Database) -> PostgresAuditReader:
+    return PostgresAuditReader(database)
+
+
+async def ids(reader: PostgresAuditReader, query: AuditQuery) -> list[str]:
+    return [str(json.loads(body)["id"]) for _, body in await reader.events(query)]
+
+
+def about(
+    tenant: str,
+    tokens: tuple[str, ...] = (),
+    subjects: tuple[str, ...] = (),
+    data_class: str = "pan",
+    **fields: Any,
+) -> AuditEvent:
+    group = EventGroup("ok", data_class, tokens=tokens, subjects=subjects, count=1)
+    return event(tenant, groups=(group,), **fields)
+
+
+async def test_every_filter_alone_and_together(
+    store: PostgresTokenStore, reader: PostgresAuditReader, tenant: str
+) -> None:
+    second = timedelta(seconds=1)
+    events = [
+        about(tenant, ("t1", "t2"), ("s1",), principal="checkout"),
+        about(tenant, ("t2",), ("s2",), "email", principal="crm", occurred_at=AT + second),
+        about(
+            tenant,
+            ("t1",),
+            ("s1", "s2"),
+            action="detokenize",
+            purpose="chargeback",
+            occurred_at=AT + 2 * second,
+        ),
+        about(tenant, (), (), action="detokenize", outcome="denied", occurred_at=AT + 3 * second),
+    ]
+    for each in events:
+        await store.append(each)
+    names = {each.id: number for number, each in enumerate(events)}
+    for fields, wanted in (
+        ({}, [3, 2, 1, 0]),
+        ({"principal": "crm"}, [1]),
+        ({"action": "detokenize"}, [3, 2]),
+        ({"outcome": "denied"}, [3]),
+        ({"purpose": "chargeback"}, [2]),
+        ({"data_class": "email"}, [1]),
+        ({"token": "t1"}, [2, 0]),
+        ({"token": "t2"}, [1, 0]),
+        ({"token": "s1"}, []),
+        ({"subject": "s2"}, [2, 1]),
+        ({"subject": "t1"}, []),
+        ({"token": "t1", "subject": "s2"}, [2]),
+        ({"token": "t2", "subject": "s2"}, [1]),
+        ({"token": "t1", "action": "tokenize"}, [0]),
+        ({"since": AT + second, "until": AT + 3 * second}, [2, 1]),
+        ({"since": AT + second, "token": "t1"}, [2]),
+    ):
+        settings: dict[str, Any] = fields
+        query = AuditQuery(tenant, 10, **settings)
+        assert [names[each] for each in await ids(reader, query)] == wanted, fields
+
+
+async def test_pages_follow_on_one_another(
+    store: PostgresTokenStore, reader: PostgresAuditReader, tenant: str
+) -> None:
+    events = [about(tenant, ("t1",)) for _ in range(7)]
+    for each in events:
+        await store.append(each)
+    for token in (None, "t1"):
+        found: list[str] = []
+        before = None
+        while page := await reader.events(AuditQuery(tenant, 3, token=token, before=before)):
+            assert [position for position, _ in page] == sorted(
+                (position for position, _ in page), reverse=True
+            )
+            found += [json.loads(body)["id"] for _, body in page]
+            before = page[-1][0]
+        assert found == [each.id for each in reversed(events)]
+
+
+async def test_bytes_come_back_as_they_were_recorded(
+    store: PostgresTokenStore, reader: PostgresAuditReader, tenant: str
+) -> None:
+    made = about(tenant, ("t1",), ('ü \u2028 "',), detail={"x": ["y", 1]})
+    await store.append(made)
+    [(_, body)] = await reader.events(AuditQuery(tenant, 10))
+    assert body == canonical_bytes(made)
+
+
+async def test_tokens_and_subjects_whose_keys_collide(
+    store: PostgresTokenStore, reader: PostgresAuditReader, tenant: str
+) -> None:
+    """Search keys are short. Two tokens, or two subjects, with the same one are told
+    apart by the events themselves, also where whole pages are of the other."""
+    token, person = "tok_pan_0123456789abcdef", "cus_0123456789ab"
+    other, twin = collision(token, "tok_pan_wxyz"), collision(person, "cus_")
+    assert token_term(other) == token_term(token)
+    assert subject_term(twin) == subject_term(person)
+    wanted = about(tenant, (token,), (person,))
+    await store.append(wanted)
+    for _ in range(7):
+        await store.append(about(tenant, (other,), (twin,)))
+    for limit in (1, 2, 7, 8, 100):
+        assert await ids(reader, AuditQuery(tenant, limit, token=token)) == [wanted.id]
+        assert await ids(reader, AuditQuery(tenant, limit, subject=person)) == [wanted.id]
+        query = AuditQuery(tenant, limit, token=token, subject=person)
+        assert await ids(reader, query) == [wanted.id]
+        assert not await ids(reader, AuditQuery(tenant, limit, token=token, subject=twin))
+    assert len(await ids(reader, AuditQuery(tenant, 100, token=other))) == 7
+    assert len(await ids(reader, AuditQuery(tenant, 3, subject=twin))) == 3
+
+
+def test_a_token_and_a_subject_with_one_text_have_two_keys(tenant: str) -> None:
+    assert token_term("same") != subject_term("same")
+    assert sorted(terms(about(tenant, ("same",), ("same",)))) == sorted(
+        [token_term("same"), subject_term("same")]
+    )
+
+
+async def test_the_index_finds_them(
+    urls: DatabaseUrls,
+    store: PostgresTokenStore,
+    tenant: str,
+    superuser: psycopg.Connection[Any],
+) -> None:
+    """Under the service's role and row-level security, where a plain condition on the
+    keys may not use the index; and no scan of the whole log."""
+    wanted = about(tenant, ("tok_wanted",), ("cus_wanted",))
+    await store.append(wanted)
+    superuser.execute(
+        "INSERT INTO strongroom.audit_events (id, occurred_at, tenant, principal, action,"
+        " outcome, data_classes, terms, body) SELECT 'evt_' || %s || n, now(), %s, 'p', 'a',"
+        " 'ok', '{pan}', ARRAY[n, -n], '{}' FROM generate_series(1, 20000) n",
+        [tenant, tenant],
+    )
+    superuser.execute("ANALYZE strongroom.audit_events")
+
+    def scans() -> tuple[int, int]:
+        row = superuser.execute(
+            "SELECT (SELECT idx_scan FROM pg_stat_user_indexes"
+            " WHERE indexrelname = 'audit_events_terms'), seq_scan FROM pg_stat_user_tables"
+            " WHERE relname = 'audit_events'"
+        ).fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    before = scans()
+    alone = Database(urls.app_url)
+    await alone.open()
+    reader = PostgresAuditReader(alone)
+    assert await ids(reader, AuditQuery(tenant, 10, token="tok_wanted")) == [wanted.id]
+    assert await ids(reader, AuditQuery(tenant, 10, subject="cus_wanted")) == [wanted.id]
+    await alone.close()  # and with its connections its statistics are reported
+    while (after := scans())[0] < before[0] + 2:
+        superuser.execute("SELECT pg_sleep(0.05)")
+    assert after == (before[0] + 2, before[1])
+    plan = superuser.execute(
+        "EXPLAIN SELECT position FROM strongroom.audit_events"
+        " WHERE tenant = %s AND terms @> %s::integer[]",
+        [tenant, [token_term("tok_wanted")]],
+    ).fetchall()
+    assert "audit_events_terms" in " ".join(line for (line,) in plan)

@@ -1,0 +1,152 @@
+"""Row-level security and grants: what the service's role can do, and cannot.
+
+Beneath the conditions in its statements the database itself holds the service to one
+tenant, and to appending where the audit log is concerned (PCI-DSS 7.2.5, 10.3.2).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.conftest import DatabaseUrls
+from tests.stored import event, events_of, make, put, tokens_of
+from vault_service.adapters.postgres import schema
+from vault_service.adapters.postgres.audit_reader import PostgresAuditReader
+from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.token_store import PostgresTokenStore
+from vault_service.domain.ports import AuditQuery
+
+FENCED = sorted(t.name for t in schema.metadata.tables.values() if "tenant" in t.columns)
+Refused = psycopg.errors.InsufficientPrivilege
+
+
+@pytest.fixture
+def service(urls: DatabaseUrls) -> Iterator[psycopg.Connection[Any]]:
+    """A connection as the service's role, with no statement of ours in between."""
+    with psycopg.connect(urls.app_url, autocommit=True) as connection:
+        connection.execute("SET ROLE strongroom_service")
+        yield connection
+
+
+def as_tenant(connection: psycopg.Connection[Any], tenant: str) -> None:
+    connection.execute("SELECT set_config('strongroom.tenant', %s, false)", [tenant])
+
+
+async def test_a_store_never_shows_another_tenants(
+    store: PostgresTokenStore,
+    database: Database,
+    tenant: str,
+    superuser: psycopg.Connection[Any],
+) -> None:
+    other = f"{tenant}_other"
+    batch = make(other, ["x"])
+    assert batch.blind_indexes is not None
+    await put(store, other, batch)
+    assert not await store.fetch(tenant, batch.tokens)
+    assert not await store.find(tenant, batch.blind_indexes)
+    await store.delete(tenant, batch.tokens[0], event(tenant))
+    assert tokens_of(superuser, other) == set(batch.tokens)
+    reader = PostgresAuditReader(database)
+    for query in (
+        AuditQuery(tenant, 10, action="tokenize", token=batch.tokens[0]),
+        AuditQuery(tenant, 10, token=batch.tokens[0]),
+    ):
+        assert not await reader.events(query)
+    assert len(await reader.events(AuditQuery(other, 10, token=batch.tokens[0]))) == 1
+
+
+@pytest.mark.parametrize("table", FENCED)
+async def test_without_a_tenant_there_are_no_rows(
+    store: PostgresTokenStore,
+    tenant: str,
+    service: psycopg.Connection[Any],
+    superuser: psycopg.Connection[Any],
+    table: str,
+) -> None:
+    await put(store, tenant, make(tenant, ["x"], links=[("x", "cus_1")]))
+    rows = f"SELECT count(*) FROM strongroom.{table} WHERE tenant <> %s".encode()
+    assert service.execute(rows, ["-"]).fetchone() == (0,)
+    as_tenant(service, f"{tenant}_other")
+    assert service.execute(rows, ["-"]).fetchone() == (0,)
+    if table in ("tokens", "audit_events", "token_subjects"):
+        as_tenant(service, tenant)
+        assert service.execute(rows, ["-"]).fetchone() == (1,)
+    # The owner of a table passes its fences unless they are forced.
+    forced = superuser.execute(
+        "SELECT relforcerowsecurity FROM pg_class WHERE oid = to_regclass(%s)",
+        [f"strongroom.{table}"],
+    ).fetchone()
+    assert forced == (table != "audit_events",), "find_events reads that as its owner"
+
+
+async def test_rows_of_another_tenant_are_not_written(
+    tenant: str, service: psycopg.Connection[Any]
+) -> None:
+    as_tenant(service, tenant)
+    insert = (
+        "INSERT INTO strongroom.tokens (tenant, token, data_class, key_id, ciphertext, created_at)"
+        " VALUES (%s, 'tok', 'pan', 1, '', now())"
+    )
+    with pytest.raises(Refused):
+        service.execute(insert, [f"{tenant}_other"])
+    with pytest.raises(Refused):
+        service.execute(
+            "INSERT INTO strongroom.audit_events (id, occurred_at, tenant, action, outcome,"
+            " data_classes, terms, body) VALUES ('e', now(), %s, 'a', 'ok', '{}', '{}', '')",
+            [f"{tenant}_other"],
+        )
+    service.execute(insert, [tenant])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE strongroom.tokens SET ciphertext = ''",
+        "UPDATE strongroom.tokens SET tags = '{}'",
+        "UPDATE strongroom.tokens SET tenant = 'other'",
+        "UPDATE strongroom.tokens SET blind_index = NULL",
+        "UPDATE strongroom.data_keys SET wrapped = ''",
+        "DELETE FROM strongroom.data_keys",
+        "UPDATE strongroom.audit_events SET body = ''",
+        "DELETE FROM strongroom.audit_events",
+        "TRUNCATE strongroom.audit_events",
+        "TRUNCATE strongroom.tokens",
+        "ALTER TABLE strongroom.tokens DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY tenant ON strongroom.tokens",
+        "CREATE TABLE strongroom.mine (x int)",
+        "SET ROLE strongroom_owner",
+    ],
+)
+async def test_what_the_service_may_not_do(
+    service: psycopg.Connection[Any], tenant: str, statement: str
+) -> None:
+    as_tenant(service, tenant)
+    with pytest.raises(Refused):
+        service.execute(statement.encode())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE strongroom.audit_events SET body = ''",
+        "DELETE FROM strongroom.audit_events",
+        "TRUNCATE strongroom.audit_events",
+    ],
+)
+@pytest.mark.parametrize("role", ["strongroom_owner", None])
+async def test_not_even_its_owner_changes_the_log_by_accident(
+    store: PostgresTokenStore,
+    tenant: str,
+    superuser: psycopg.Connection[Any],
+    role: str | None,
+    statement: str,
+) -> None:
+    await store.append(event(tenant))
+    if role is not None:
+        superuser.execute(f"SET ROLE {role}".encode())
+    with pytest.raises(Refused):
+        superuser.execute(statement.encode())
+    superuser.execute("RESET ROLE")
+    assert len(events_of(superuser, tenant)) == 1

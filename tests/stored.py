@@ -1,0 +1,103 @@
+"""Rows and events as the use cases make them, for tests of the adapters beneath."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import psycopg
+
+from vault_service.adapters.postgres.token_store import PostgresTokenStore
+from vault_service.domain.access import Tags
+from vault_service.domain.catalog import TokenFormat
+from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
+from vault_service.domain.ports import Conclusion
+from vault_service.domain.tokens import StoredBatch, TokenBatch, new_tokens
+
+AT: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+class Counted:
+    """What a store tells its observer."""
+
+    def __init__(self) -> None:
+        self.groups: list[int] = []
+
+    def committed(self, requests: int, waiting: int) -> None:
+        self.groups.append(requests)
+
+    def audit_appended(self, seconds: float) -> None:
+        pass
+
+
+def index(tenant: str, value: str) -> bytes:
+    return hashlib.sha256(f"{tenant}/{value}".encode()).digest()
+
+
+def make(
+    tenant: str,
+    values: Sequence[str],
+    *,
+    tags: Tags = (),
+    subjects: dict[str, str] | None = None,
+    expires: dict[str, datetime] | None = None,
+    links: Sequence[tuple[str, str]] = (),
+    tokens: Sequence[str] | None = None,
+) -> TokenBatch:
+    """A batch as the use case makes it: ascending by blind index."""
+    ordered = sorted(values, key=lambda value: index(tenant, value))
+    return TokenBatch(
+        "pan",
+        tags,
+        7,
+        list(tokens) if tokens else new_tokens("pan", TokenFormat.OPAQUE, ordered),
+        [os.urandom(60) for _ in ordered],
+        8,
+        [index(tenant, value) for value in ordered],
+        [subjects.get(value) for value in ordered] if subjects else None,
+        [(ordered.index(value), subject) for value, subject in links],
+        [expires.get(value) for value in ordered] if expires else None,
+    )
+
+
+def event(tenant: str, tokens: Sequence[str] = (), **fields: Any) -> AuditEvent:
+    group = EventGroup("ok", "pan", tokens=tuple(tokens), count=len(tokens))
+    settings: dict[str, Any] = {
+        "id": new_event_id(),
+        "occurred_at": AT,
+        "tenant": tenant,
+        "principal": "checkout",
+        "action": "tokenize",
+        "outcome": "ok",
+        "request_id": "req",
+        "policy_hash": "0" * 64,
+        "groups": (group,),
+        "item_count": len(tokens),
+    }
+    return AuditEvent(**{**settings, **fields})
+
+
+async def put(store: PostgresTokenStore, tenant: str, *batches: TokenBatch) -> list[StoredBatch]:
+    """Store the batches; what became of them, as the event says too."""
+    kept: list[StoredBatch] = []
+
+    async def conclude(stored: Sequence[StoredBatch]) -> Conclusion:
+        kept[:] = stored
+        return Conclusion(event(tenant, [token for batch in stored for token in batch.tokens]))
+
+    await store.store(tenant, batches, conclude)
+    return kept
+
+
+def tokens_of(connection: psycopg.Connection[Any], tenant: str) -> set[str]:
+    found = connection.execute("SELECT token FROM strongroom.tokens WHERE tenant = %s", [tenant])
+    return {token for (token,) in found}
+
+
+def events_of(connection: psycopg.Connection[Any], tenant: str) -> list[dict[str, Any]]:
+    found = connection.execute(
+        "SELECT body FROM strongroom.audit_events WHERE tenant = %s ORDER BY position", [tenant]
+    )
+    return [json.loads(bytes(body)) for (body,) in found]
