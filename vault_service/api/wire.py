@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from vault_service.domain.errors import Code, FieldError, VaultError
+from vault_service.domain.metadata import MAX_TAGS
 from vault_service.services.items import MAX_ITEMS, DetokenizeItem, TokenizeItem
 
 MAX_BODY: Final = 16 * 1024 * 1024
@@ -135,7 +136,8 @@ def _more_than(limit: int, pattern: re.Pattern[bytes], body: bytes) -> bool:
 def _has_duplicate_keys(body: bytes) -> bool:
     """Whether an object of the JSON, which is well formed, has a key twice (RFC 8259 4).
 
-    Read piece by piece, so that a large body is not held a second time.
+    Read piece by piece, so that a large body is not held a second time. Of an object
+    with more keys than any may have, which is refused for that, only so many are seen.
     """
     objects: list[set[bytes]] = []
     for piece in _PIECE.finditer(body):
@@ -150,7 +152,8 @@ def _has_duplicate_keys(body: bytes) -> bool:
                 key = json.loads(b'"' + key + b'"').encode("utf-8", "surrogatepass")
             if key in objects[-1]:
                 return True
-            objects[-1].add(key)
+            if len(objects[-1]) <= MAX_TAGS:
+                objects[-1].add(key)
     return False
 
 
