@@ -103,7 +103,7 @@ def test_a_wrong_type_names_the_field(server: Server, field: str) -> None:
 def test_a_wrong_type_beside_the_items(server: Server, field: str) -> None:
     checkout = server.caller("checkout")
     for wrong in WRONG:
-        body: dict[str, Any] = {"items": [item()], field: wrong}
+        body: dict[str, Any] = {"items": [item()]} | {field: wrong}
         if field == "mode" and isinstance(wrong, str):
             refused(checkout.post("/v1/tokenize", body), rule="enum")
         elif field == "items" and wrong == []:

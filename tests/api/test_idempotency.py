@@ -1,8 +1,8 @@
 """``Idempotency-Key`` on ``/v1/tokenize``."""
 
 import contextlib
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -74,27 +74,39 @@ def test_after_a_day_a_key_is_free(server: Server) -> None:
     assert later.json()["items"][0]["token"] != first.json()["items"][0]["token"]
 
 
-def test_a_concurrent_repeat_waits_its_turn(server: Server) -> None:
-    """The first request is held up in the database while the second arrives."""
-    answers: list[Any] = []
-    first = server.caller("load-tester")
-    tables = psycopg.connect(server.superuser_url)
-    with contextlib.closing(tables):
+def _held_up(server: Server, key: str) -> tuple[Any, Any]:
+    """The answers to a request that is held up in the database, and to its repeat."""
+    first, second = server.caller("load-tester"), server.caller("load-tester")
+    second.get("/v1/whoami")
+    with (
+        contextlib.closing(psycopg.connect(server.superuser_url)) as tables,
+        ThreadPoolExecutor(1) as thread,
+    ):
         tables.execute("LOCK TABLE strongroom.tokens IN EXCLUSIVE MODE")
-        thread = threading.Thread(target=lambda: answers.append(_ask(first, "busy", ["one"])))
-        thread.start()
-        claimed = "SELECT 1 FROM strongroom.idempotency WHERE key = 'busy'"
-        while thread.is_alive() and not server.query(claimed):
+        answer = thread.submit(_ask, first, key, ["one"])
+        claimed = "SELECT 1 FROM strongroom.idempotency WHERE key = %s"
+        while not (server.query(claimed, key) or answer.done()):
             time.sleep(0.01)
-        second = _ask(server.caller("load-tester"), "busy", ["one"])
+        repeated = _ask(second, key, ["one"])
         tables.rollback()
-        thread.join()
+        return answer.result(), repeated
+
+
+def test_a_concurrent_repeat_waits_its_turn(server: Server) -> None:
+    for attempt in range(10):
+        key = f"busy-{attempt}"
+        first, second = _held_up(server, key)
+        if first.status_code == 200:
+            break
+        # A lock is waited for five seconds at most, which a busy machine may need.
+        assert first.status_code == 503
+    else:
+        raise AssertionError("the first request was never answered in time")
     assert second.status_code == 409
     assert second.json()["code"] == "idempotency_conflict"
     assert int(second.headers["retry-after"]) >= 1
-    assert answers[0].status_code == 200
-    third = _ask(server.caller("load-tester"), "busy", ["one"])
-    assert third.json()["items"] == answers[0].json()["items"]
+    third = _ask(server.caller("load-tester"), key, ["one"])
+    assert third.json()["items"] == first.json()["items"]
 
 
 def test_what_is_kept_of_an_answer_holds_no_value(server: Server) -> None:
