@@ -103,7 +103,8 @@ def test_a_wrong_type_names_the_field(server: Server, field: str) -> None:
 def test_a_wrong_type_beside_the_items(server: Server, field: str) -> None:
     checkout = server.caller("checkout")
     for wrong in WRONG:
-        body: dict[str, Any] = {"items": [item()]} | {field: wrong}
+        body: dict[str, Any] = {"items": [item()]}
+        body[field] = wrong
         if field == "mode" and isinstance(wrong, str):
             refused(checkout.post("/v1/tokenize", body), rule="enum")
         elif field == "items" and wrong == []:
@@ -222,8 +223,8 @@ def test_too_many_items(server: Server) -> None:
     many = {"items": [item(value=CANARY)] * 10_001}
     body = refused(checkout.post("/v1/tokenize", many), rule="max_length", code="too_many_items")
     assert body["status"] == 413
-    many = {"purpose": "chargeback", "items": [{"token": CANARY}] * 10_001}
-    refused(checkout.post("/v1/detokenize", many), rule="max_length", code="too_many_items")
+    reveal = {"purpose": "chargeback", "items": [{"token": CANARY}] * 10_001}
+    refused(checkout.post("/v1/detokenize", reveal), rule="max_length", code="too_many_items")
 
 
 def test_seventeen_mebibytes(server: Server) -> None:
