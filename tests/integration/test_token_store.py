@@ -198,6 +198,21 @@ async def test_a_repeat_can_only_prolong(store: PostgresTokenStore, tenant: str)
     assert await expiry() is None
 
 
+@pytest.mark.parametrize("days", [(2, 9, 5), (9, 2), (2, None, 9), (None, 9)])
+async def test_the_latest_of_several_at_once_holds(
+    store: PostgresTokenStore, tenant: str, days: tuple[int | None, ...]
+) -> None:
+    [stored] = await put(store, tenant, make(tenant, ["x"], expires={"x": AT}))
+    times = [None if each is None else AT + timedelta(days=each) for each in days]
+    batches = [
+        make(tenant, ["x"], expires=None if at is None else {"x": at}, tags=(("n", str(n)),))
+        for n, at in enumerate(times)
+    ]
+    await put(store, tenant, *batches)
+    [record] = (await store.fetch(tenant, stored.tokens)).values()
+    assert record.expires_at == (None if None in times else max(at for at in times if at))
+
+
 async def test_a_token_that_is_in_use(
     store: PostgresTokenStore, counted: Counted, tenant: str, superuser: psycopg.Connection[Any]
 ) -> None:

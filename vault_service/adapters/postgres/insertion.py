@@ -5,6 +5,7 @@ values that may be there already; ``hot_path`` has the quick one for those that 
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import psycopg
@@ -85,7 +86,7 @@ async def complete(
     """Bring what a repeat adds to known rows, ``winners``: subjects, a later expiry."""
     adopted: list[tuple[str, str]] = []
     linked: list[tuple[str, str]] = []
-    extended: list[tuple[str, str]] = []
+    latest: dict[str, datetime | None] = {}
     for batch in batches:
         holders: list[str] = list(batch.tokens)
         for position, index in enumerate(batch.blind_indexes or ()):
@@ -98,10 +99,13 @@ async def complete(
                 pairs = adopted if winner.subject is None else linked
                 pairs.append((winner.token, row.subject))
             if winner.expires_at is not None:
+                known = latest.get(winner.token, winner.expires_at)
                 later = row.expires_at
-                if later is None or later > winner.expires_at:
-                    extended.append((winner.token, "" if later is None else later.isoformat()))
+                if known is not None and (later is None or later > known):
+                    latest[winner.token] = later
         linked.extend((holders[position], subject) for position, subject in batch.links)
+    # One entry a token: an UPDATE that finds several takes any of them.
+    extended = [(token, "" if at is None else at.isoformat()) for token, at in latest.items()]
     changed = sorted({token for pairs in (adopted, linked, extended) for token, _ in pairs})
     if len(changed) > 1:
         # All at once and in one order, so that whoever changes the same rows waits.
