@@ -127,6 +127,23 @@ async def test_what_the_service_may_not_do(
         service.execute(statement.encode())
 
 
+def test_the_service_may_read_and_append_events_and_nothing_else(
+    superuser: psycopg.Connection[Any],
+) -> None:
+    """By grant, and not only by the trigger that refuses the rest."""
+    rights = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+    granted = {
+        right
+        for right in rights
+        if superuser.execute(
+            "SELECT has_table_privilege('strongroom_service', 'strongroom.audit_events', %s)",
+            [right],
+        ).fetchone()
+        == (True,)
+    }
+    assert granted == {"SELECT", "INSERT"}
+
+
 @pytest.mark.parametrize(
     "statement",
     [
