@@ -181,7 +181,7 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
             ),
             detokenize=Detokenize(catalog, authorizer, keyring, store, budgets, recorder),
             lookup=Lookup(catalog, authorizer, keyring, store, recorder),
-            tokens=Tokens(catalog, authorizer, store, recorder),
+            tokens=Tokens(catalog, authorizer, keyring, store, recorder),
             read_audit=ReadAudit(authorizer, PostgresAuditReader(database), store, recorder),
             clock=utc_now,
             observer=metrics,

@@ -197,3 +197,15 @@ def test_the_catalog_is_the_one_of_the_policies(server: Server) -> None:
     }
     assert body["data_classes"]["pan"]["forms"] == ["masked", "plain", "bin", "last4"]
     assert body["data_classes"]["pan"]["tags"] == ["pci", "restricted"]
+
+
+def test_a_request_head_has_a_limit(server: Server) -> None:
+    # RFC 6585 5. Sent without its end: a head that is whole may arrive in one piece.
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Filler: "
+    status, answer, body = server.raw(head + b"a" * 70_000)
+    assert status == 431
+    assert b"aaaa" not in answer + body
+    many = head + b"a\r\n" + b"".join(b"X-%d: a\r\n" % n for n in range(8000))
+    assert server.raw(many)[0] == 431
+    longest = head + b"a" * 12_000 + b"\r\n\r\n"
+    assert server.raw(longest)[0] == 200

@@ -2,7 +2,8 @@
 
 - ``app``: the ``strongroom`` command, its exit codes, and what becomes of errors
 - ``operation``: what the operator's commands share: the services, who operates
-- ``service``: dev, serve, db; ``serving``: the server processes beneath them
+- ``service``: dev, serve, db; ``serving``: the server processes beneath them,
+  ``protocol``: the limit on a request's head
 - ``demo``: the guided tour; ``demo_vault`` runs a service for it, ``demo_data`` makes its
   customers and orders, ``demo_warehouse`` is its DuckDB, ``demo_story`` tells it
 - ``principals``, ``keys``, ``policy``, ``audit``: administration
@@ -10,6 +11,6 @@
   concerns the database
 - ``files``, ``scan``: files through the vault, and what escaped it
 
-All but ``serving`` and ``doctor_*`` import with the base install alone; what belongs to
-the server is imported inside the command.
+All but ``serving``, ``protocol`` and ``doctor_*`` import with the base install alone; what
+belongs to the server is imported inside the command.
 """

@@ -24,6 +24,7 @@ from uvicorn.supervisors import Multiprocess
 
 from vault_service.adapters.telemetry.logs import configure_logging
 from vault_service.adapters.telemetry.workers import share_metrics
+from vault_service.cli.protocol import BoundedProtocol
 from vault_service.domain.errors import ConfigurationError
 
 _PR_SET_DUMPABLE: Final = 4
@@ -102,7 +103,7 @@ def run(address: Address, listener: socket.socket) -> None:
         port=address.port,
         workers=address.workers,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         access_log=False,
         server_header=False,
         date_header=False,

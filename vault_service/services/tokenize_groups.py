@@ -18,7 +18,13 @@ from vault_service.domain.metadata import check_tags, check_text
 from vault_service.domain.sad import is_sad_class_name
 from vault_service.domain.tokens import StoredBatch, TokenBatch
 from vault_service.domain.validation import normalizer
-from vault_service.services.items import INTEGRITY, ItemError, TokenizedItem, TokenizeItem
+from vault_service.services.items import (
+    BROKEN,
+    INTEGRITY,
+    ItemError,
+    TokenizedItem,
+    TokenizeItem,
+)
 from vault_service.services.recording import outcome_of
 
 MAX_EXPIRES_IN: Final = 100 * 365 * 24 * 3600
@@ -51,6 +57,8 @@ class Group:
     rows: list[int] = field(default_factory=list)
     policies: tuple[str, ...] = ()
     denied: ItemError | None = None
+    withheld: tuple[str, ...] = ()
+    """Tokens of known records that failed their check and were not given out."""
 
     def deny(self, error: ItemError, results: Sequence[TokenizedItem]) -> None:
         """Refuse every item of the group."""
@@ -94,6 +102,7 @@ class Group:
         """Write the tokens that hold into the results; ``broken`` are rows whose known
         record may not be given out."""
         tokens, known, masked = stored.tokens, stored.known, self.masked
+        self.withheld = tuple(known[row].token for row in broken)
         for index, row, value in zip(self.indexes, self.rows, self.values, strict=True):
             result = results[index]
             if row in broken:
@@ -194,6 +203,20 @@ def event_groups(groups: Sequence[Group], results: Sequence[TokenizedItem]) -> l
     told: set[int] = set()
     for group in groups:
         tokens = [token for i in group.indexes if (token := results[i].token) is not None]
+        if group.withheld:
+            broken = [i for i in group.indexes if results[i].error is BROKEN]
+            told.update(broken)
+            found.append(
+                EventGroup(
+                    outcome=INTEGRITY,
+                    data_class=group.data_class.name,
+                    tags=group.tags,
+                    code=BROKEN.code,
+                    policies=group.policies,
+                    tokens=group.withheld,
+                    count=len(broken),
+                )
+            )
         if group.denied is not None:
             told.update(group.indexes)
         elif not tokens:

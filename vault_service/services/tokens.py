@@ -2,13 +2,15 @@
 
 from vault_service.domain.access import Action
 from vault_service.domain.catalog import Catalog, DataClass
-from vault_service.domain.errors import Code, VaultError
+from vault_service.domain.errors import Code, IntegrityFailure, VaultError
 from vault_service.domain.events import EventGroup
 from vault_service.domain.metadata import check_text
 from vault_service.domain.ports import TokenStore
 from vault_service.domain.tokens import TokenRecord, well_formed
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
+from vault_service.services.items import INTEGRITY
+from vault_service.services.keys import Keyring
 from vault_service.services.recording import Recorder, outcome_of
 
 
@@ -19,18 +21,32 @@ class Tokens:
         self,
         catalog: Catalog,
         authorizer: Authorizer,
+        keyring: Keyring,
         store: TokenStore,
         recorder: Recorder,
     ) -> None:
         self._catalog = catalog
         self._authorizer = authorizer
+        self._keyring = keyring
         self._store = store
         self._recorder = recorder
 
     async def describe(self, context: RequestContext, token: str) -> tuple[TokenRecord, DataClass]:
         """The token's record and class. ``not_found`` for an unknown token and one of
-        another tenant alike, ``access_denied`` where policy says so."""
+        another tenant alike, ``access_denied`` where policy says so,
+        :class:`IntegrityFailure` where the row was edited: its tags are bound to the
+        ciphertext, so it is opened, and the value dropped at once."""
         record, data_class, policies = await self._fetch(context, Action.DESCRIBE_TOKEN, token)
+        try:
+            tenant = context.principal.tenant
+            cipher = await self._keyring.decrypting(tenant, data_class, record.key_id)
+            cipher.decrypt(record.ciphertext, record.token, record.tags)
+        except IntegrityFailure as failure:
+            group = _group(INTEGRITY, record, policies, failure.code)
+            event = self._recorder.event(context, Action.DESCRIBE_TOKEN, [group], item_count=1)
+            await self._store.append(event)
+            failure.event_id = event.id
+            raise
         await self._store.append(
             self._recorder.event(
                 context,
