@@ -19,7 +19,7 @@ from vault_service.domain.errors import (
     VaultError,
 )
 from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
-from vault_service.domain.ports import KeyPurpose, KeyState
+from vault_service.domain.ports import KeyPurpose, KeyState, StoredKey
 from vault_service.services.keys import Keyring
 
 NONCE = bytes(12)
@@ -56,7 +56,7 @@ class World:
     """Fakes around keyrings; ``seconds`` and ``now`` are the two clocks."""
 
     def __init__(self) -> None:
-        self.store = MemoryKeyStore()
+        self.store: Any = MemoryKeyStore()
         self.pci = MemoryKeyWrapper("pci")
         self.pii = MemoryKeyWrapper("pii")
         self.seconds = 0.0
@@ -376,3 +376,29 @@ async def test_closing_forgets_the_keys(world: World) -> None:
     world.pci.failure = KeyUnavailable("KMS cannot be reached.")
     with pytest.raises(KeyUnavailable):
         await keyring.decrypting("main", PAN, cipher.key_id)
+
+
+class LateStore(MemoryKeyStore):
+    """A rival process stores its first key just after ``current`` found none."""
+
+    rival: Keyring
+
+    async def current(self, tenant: str, data_class: str, purpose: KeyPurpose) -> StoredKey | None:
+        found = await super().current(tenant, data_class, purpose)
+        if found is None and (rival := getattr(self, "rival", None)) is not None:
+            del self.rival
+            await rival.index_key("main", PAN)
+        return found
+
+
+async def test_two_processes_that_begin_together_share_one_index_key() -> None:
+    # Two blind-index keys at once would give one value two tokens.
+    world = World()
+    world.store = LateStore()
+    first, second = world.keyring(), world.keyring()
+    world.store.rival = first
+    mine = await second.index_key("main", PAN)
+    theirs = await first.index_key("main", PAN)
+    assert mine.id == theirs.id
+    assert mine.digest("4111111111111111") == theirs.digest("4111111111111111")
+    assert len(world.store.rows) == 1

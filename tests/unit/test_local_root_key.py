@@ -51,9 +51,15 @@ def test_refuses_links_and_directories(tmp_path: Path) -> None:
     UnsafeLocalRootKey(real)
     link.symlink_to(real)
     (tmp_path / "folder").mkdir(mode=0o700)
-    for path in (link, tmp_path / "folder", tmp_path / "absent" / "root.key"):
+    for path in (link, tmp_path / "folder", real / "root.key"):
         with pytest.raises(ConfigurationError):
             UnsafeLocalRootKey(path)
+
+
+def test_makes_the_home_where_it_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "absent" / "root.key"
+    assert UnsafeLocalRootKey(path).reference == UnsafeLocalRootKey(path).reference
+    assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_starters_at_the_same_time_agree_on_one_key(tmp_path: Path) -> None:

@@ -100,7 +100,8 @@ def test_number_of_series_is_bounded() -> None:
 
 @pytest.fixture
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.delenv(VARIABLE, raising=False)
+    # Set first, so that it is taken back: what a test sets for others to inherit lingers.
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     folder = share_metrics(tmp_path)
     yield folder
     shutil.rmtree(folder)

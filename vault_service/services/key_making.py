@@ -108,13 +108,19 @@ class KeyMaker:
             await self._wrap(wrapper, secret, self._context(slot, 0))
 
     async def _first(self, slot: KeySlot, principal: str) -> StoredKey:
-        # Not always epoch 1: every earlier key may have been retired or destroyed.
-        epochs = (
-            key.epoch
+        keys = [
+            key
             for key in await self._store.list(slot.tenant)
             if (key.data_class, key.purpose) == (slot.data_class, slot.purpose)
-        )
-        return await self._create(slot, max(epochs, default=0) + 1, principal, "first_use")
+        ]
+        for key in reversed(keys):
+            if key.state is KeyState.ACTIVE:
+                # Another process made it since this one looked. A second blind-index
+                # key beside it would give one value two tokens.
+                return key
+        # Not always epoch 1: every earlier key may have been retired or destroyed.
+        epoch = max((key.epoch for key in keys), default=0) + 1
+        return await self._create(slot, epoch, principal, "first_use")
 
     async def _create(self, slot: KeySlot, epoch: int, principal: str, reason: str) -> StoredKey:
         wrapper = self._wrapper(slot.domain)

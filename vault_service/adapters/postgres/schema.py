@@ -45,6 +45,14 @@ data_keys = sa.Table(
     sa.Column("uses", sa.BigInteger, nullable=False),
     _time("created_at"),
     sa.UniqueConstraint("tenant", "data_class", "purpose", "epoch", name="data_keys_epoch"),
+    sa.Index(
+        "data_keys_one_active",
+        "tenant",
+        "data_class",
+        "purpose",
+        unique=True,
+        postgresql_where=sa.text("state = 'active' AND purpose <> 'record'"),
+    ),
 )
 
 tokens = sa.Table(
