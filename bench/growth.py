@@ -58,9 +58,9 @@ def _rate(service: Service, seed: int, warm_up: int) -> float:
         bodies = (tokenize_body(list(islice(values, 1000))) for _ in range(batches))
         return [request("/v1/tokenize", service.key, body, service.port) for body in bodies]
 
-    drive(service.port, prepared(warm_up), 8)
+    drive(service.port, prepared(warm_up), 4)
     rates = []
     for _ in range(_ROUNDS):
-        load = drive(service.port, prepared(_BATCHES), 8)
+        load = drive(service.port, prepared(_BATCHES), 4)
         rates.append(_BATCHES * 1000 / load.seconds)
     return statistics.median(rates)

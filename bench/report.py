@@ -76,7 +76,7 @@ def render(figures: Figures, arguments: argparse.Namespace) -> str:
     lines += [
         "",
         "Single requests come from 64 concurrent callers, each waiting for its answer and",
-        "each answer for its own commit; batches from 8. p50 and p99 are of whole requests",
+        "each answer for its own commit; batches from 4. p50 and p99 are of whole requests",
         "as the callers saw them.",
         "",
     ]

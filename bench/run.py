@@ -37,6 +37,7 @@ def _round(service: Service, figures: Figures, number: int, batches: int, single
     def detokenize(groups: list[list[str]]) -> list[bytes]:
         return [request("/v1/detokenize", key, detokenize_body(g), port) for g in groups]
 
+    service.empty()
     drive(port, tokenize(64, 1), SINGLE_CALLERS)
     floor.prepare(service.superuser_url, unique=False)
     rate, _ = floor.insert(service.superuser_url, batches, BATCH)
@@ -56,7 +57,6 @@ def _round(service: Service, figures: Figures, number: int, batches: int, single
     figures.add("single tokenize", drive(port, tokenize(singles, 1), SINGLE_CALLERS), 1)
     tokens = [[token] for group in groups for token in group][:singles]
     figures.add("single detokenize", drive(port, detokenize(tokens), SINGLE_CALLERS), 1)
-    service.vacuum()
 
 
 def main() -> None:

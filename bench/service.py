@@ -35,6 +35,11 @@ class Service:
     superuser_url: str
     key: str = field(repr=False)
 
+    def empty(self) -> None:
+        """Empty the token table: each round begins as the floor's does."""
+        with psycopg.connect(self.superuser_url, autocommit=True) as connection:
+            connection.execute("TRUNCATE strongroom.tokens CASCADE")
+
     def vacuum(self) -> None:
         """Bring the database to rest between two measurements."""
         with psycopg.connect(self.superuser_url, autocommit=True) as connection:

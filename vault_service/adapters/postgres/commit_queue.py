@@ -55,7 +55,7 @@ class CommitQueue(Generic[W, R]):
         self,
         transact: Callable[[Sequence[W]], Awaitable[Sequence[R | VaultError]]],
         *,
-        width: int = 3,
+        width: int = 2,
         max_weight: int = 2000,
         max_waiting: int = 4096,
         observe: Callable[[int, int], None] | None = None,

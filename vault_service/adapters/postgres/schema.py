@@ -114,7 +114,12 @@ audit_events = sa.Table(
     sa.Column("body", BYTEA, nullable=False),
     sa.UniqueConstraint("id", name="audit_events_id"),
     sa.Index("audit_events_principal", "tenant", "principal", "position"),
-    sa.Index("audit_events_terms", "terms", postgresql_using="gin"),
+    sa.Index(
+        "audit_events_terms",
+        "terms",
+        postgresql_using="gin",
+        postgresql_with={"gin_pending_list_limit": "512"},
+    ),
 )
 
 idempotency = sa.Table(
