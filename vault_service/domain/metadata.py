@@ -4,17 +4,39 @@ Subjects, tags, references, cases, purposes, idempotency keys and request ids pa
 through here first (PCI-DSS 3.3.1, 3.5.1).
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from vault_service.domain.access import Tags
 from vault_service.domain.detection import looks_like_card_number
 from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.sad import is_sad_class_name, sensitive_in_metadata
+from vault_service.domain.tokens import MAX_TOKEN_LENGTH, storable
 
 MAX_TEXT: Final = 256
+_OPAQUE: Final = b"0123456789abcdefghijklmnopqrstuvwxyz_\n"
+_PERHAPS_CARD: Final = re.compile(r"[0-9](?:[0-9]{10}|_+[0-9])", re.ASCII)
 MAX_TAGS: Final = 16
 MAX_TAG_NAME: Final = 64
+
+
+def fit_to_ask(tokens: Collection[str]) -> list[str]:
+    """Those strings from a token's place that a database may be asked for: not too long,
+    without NUL, and no card numbers, since it may write its parameters down.
+
+    A batch of tokens of the default format is seen through as one text: lower-case
+    letters, digits that never stand eleven in a row nor around an underscore.
+    """
+    joined = "\n".join(tokens)
+    if (
+        joined.isascii()
+        and not joined.encode().translate(None, _OPAQUE)
+        and _PERHAPS_CARD.search(joined) is None
+        and max(map(len, tokens), default=0) <= MAX_TOKEN_LENGTH
+    ):
+        return list(tokens)
+    return [token for token in tokens if storable(token) and not looks_like_card_number(token)]
 
 
 def check_text(text: str, field: str) -> None:

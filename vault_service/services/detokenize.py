@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from vault_service.domain.access import Action, Tags
 from vault_service.domain.catalog import Catalog, DataClass
 from vault_service.domain.ciphertext import RecordCipher
-from vault_service.domain.detection import looks_like_card_number
 from vault_service.domain.errors import Code, IntegrityFailure, VaultError
 from vault_service.domain.events import AuditEvent, EventGroup
 from vault_service.domain.masking import reveal_form
-from vault_service.domain.metadata import check_text
+from vault_service.domain.metadata import check_text, fit_to_ask
 from vault_service.domain.ports import BudgetCharge, BudgetStore, TokenStore
-from vault_service.domain.tokens import TokenRecord, storable
+from vault_service.domain.tokens import TokenRecord
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
 from vault_service.services.items import (
@@ -85,7 +84,7 @@ class Detokenize:
         tokens = {item.token for item in command.items}
         # A card number in a token's place is refused below; the database's log, which may
         # hold parameters, must not get it before.
-        wanted = [t for t in tokens if storable(t) and not looks_like_card_number(t)]
+        wanted = fit_to_ask(tokens)
         records = await self._store.fetch(tenant, wanted) if wanted else {}
         left = None
         if budgets:
