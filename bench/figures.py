@@ -3,8 +3,14 @@
 import statistics
 import sys
 from dataclasses import dataclass, field
+from typing import Final
 
 from bench.load import Load
+
+BATCH: Final = 1000
+CALLERS: Final = 16
+"""Callers of batches: enough that each of two workers always has one to serve."""
+SINGLE_CALLERS: Final = 64
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Final
 
 import psycopg
 
+from bench.figures import CALLERS
 from bench.load import drive, request
 from bench.service import Service
 from bench.values import card_numbers, tokenize_body
@@ -58,9 +59,9 @@ def _rate(service: Service, seed: int, warm_up: int) -> float:
         bodies = (tokenize_body(list(islice(values, 1000))) for _ in range(batches))
         return [request("/v1/tokenize", service.key, body, service.port) for body in bodies]
 
-    drive(service.port, prepared(warm_up), 4)
+    drive(service.port, prepared(warm_up), CALLERS)
     rates = []
     for _ in range(_ROUNDS):
-        load = drive(service.port, prepared(_BATCHES), 4)
+        load = drive(service.port, prepared(_BATCHES), CALLERS)
         rates.append(_BATCHES * 1000 / load.seconds)
     return statistics.median(rates)

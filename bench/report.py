@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench.figures import Figures
+from bench.figures import CALLERS, SINGLE_CALLERS, Figures
 from bench.service import SHARED_BUFFERS
 
 _RATIOS: Final = (
@@ -75,9 +75,9 @@ def render(figures: Figures, arguments: argparse.Namespace) -> str:
         ]
     lines += [
         "",
-        "Single requests come from 64 concurrent callers, each waiting for its answer and",
-        "each answer for its own commit; batches from 4. p50 and p99 are of whole requests",
-        "as the callers saw them.",
+        f"Single requests come from {SINGLE_CALLERS} concurrent callers, each waiting for its",
+        f"answer and each answer for its own commit; batches from {CALLERS}. p50 and p99 are of",
+        "whole requests as the callers saw them.",
         "",
     ]
     return "\n".join(lines)

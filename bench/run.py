@@ -11,17 +11,12 @@ import sys
 import tempfile
 from itertools import islice
 from pathlib import Path
-from typing import Final
 
 from bench import floor, growth, report
-from bench.figures import Figures
+from bench.figures import BATCH, CALLERS, SINGLE_CALLERS, Figures
 from bench.load import drive, request
 from bench.service import Service, running
 from bench.values import card_numbers, detokenize_body, tokenize_body
-
-BATCH: Final = 1000
-CALLERS: Final = 8
-SINGLE_CALLERS: Final = 64
 
 
 def _round(service: Service, figures: Figures, number: int, batches: int, singles: int) -> None:
