@@ -8,6 +8,7 @@ integrity failure and shows nothing, while the rows beside it still read.
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -95,6 +96,8 @@ def _tokenize(
 
 
 def _shows_nothing(text: str, value: str) -> None:
+    # Request and event ids are random and long: four digits of anything stand in some.
+    text = re.sub(r"(?:req|evt)_[0-9a-z]+", "", text)
     assert value not in text
     assert value[6:12] not in text
     assert value[:6] not in text

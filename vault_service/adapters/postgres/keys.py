@@ -104,11 +104,10 @@ class PostgresKeyStore:
     async def list(self, tenant: str | None = None) -> Sequence[StoredKey]:
         """The tenant's keys by class, purpose and epoch. Without a tenant there are
         none: row-level security shows the keys of one tenant at a time."""
-        query = sa.select(data_keys).order_by(
-            data_keys.c.tenant,
-            data_keys.c.data_class,
-            data_keys.c.purpose,
-            data_keys.c.epoch,
+        query = (
+            sa.select(data_keys)
+            .where(data_keys.c.tenant == tenant)
+            .order_by(data_keys.c.data_class, data_keys.c.purpose, data_keys.c.epoch)
         )
         async with self._database.transaction(tenant) as connection:
             return [_key(row) for row in await connection.execute(query)]
