@@ -5,6 +5,7 @@ is away, and the next request after the fault is served, without a restart.
 """
 
 import contextlib
+import itertools
 import os
 import signal
 import threading
@@ -27,6 +28,7 @@ RECOVERY_SECONDS = 30.0
 AWAY = {"database_unavailable"}
 UNRECORDED = {"audit_unavailable"}
 _cards = iter(cards(20_000, seed=91))
+_numbers = itertools.count()
 
 
 def fresh(count: int = 1) -> list[str]:
@@ -104,7 +106,7 @@ def _requests(stored: Stored) -> list[tuple[Callable[[], httpx2.Response], list[
 
 def _keyed(caller: Caller, values: list[str]) -> httpx2.Response:
     items = [{"data_class": "pan", "value": value} for value in values]
-    headers = {"Idempotency-Key": f"key-{values[0][:4]}-{time.monotonic_ns()}x"}
+    headers = {"Idempotency-Key": f"key-{next(_numbers)}"}
     return caller.post("/v1/tokenize", {"items": items}, headers=headers)
 
 
@@ -166,10 +168,10 @@ def _end(postgres: EmbeddedPostgres, number: signal.Signals) -> None:
 
 
 def _terminate(vault: Server) -> int:
-    """End every connection of the service, as an operator would."""
+    """End every connection of the service, as an operator would, and see it gone."""
     return len(
         vault.query(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
             " WHERE datname = %s AND pid <> pg_backend_pid()",
             vault.database,
         )
@@ -231,6 +233,16 @@ def test_a_service_that_starts_before_its_database(
     check_problem(_reveal(stored.caller, stored.token), AWAY, [stored.value])
     own_postgres.ensure_running()
     _recovers(vault, stored)
+
+
+def test_idle_connections_that_are_cut_cost_no_request(vault: Server, stored: Stored) -> None:
+    """As after a fail-over, or a proxy's time-out: every kind of request, at once."""
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(3):
+            assert _terminate(vault) > 0
+            requests = [ask for ask, _ in _requests(stored)[:-1]]
+            answers = list(threads.map(lambda ask: ask(), requests))
+            assert [answer.status_code for answer in answers] == [200] * len(requests)
 
 
 def test_connections_that_are_cut_under_load(vault: Server, stored: Stored) -> None:

@@ -5,6 +5,7 @@ logged in, so grants and row-level security hold even where an operator hands ov
 superuser's URL (PCI-DSS 7.2.5). The tenant is set for one transaction at a time.
 """
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 import psycopg
 import psycopg_pool
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from vault_service.adapters.postgres.binary import register
@@ -75,6 +77,31 @@ class Database:
         await self.engine.dispose()
 
     @asynccontextmanager
+    async def hot_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A pooled connection; whatever it is left in is rolled back.
+
+        One that the server ended while it lay idle (a restart, a fail-over, an operator)
+        is replaced first: a write that was sent on it could not be repeated, for nobody
+        would know whether it was committed. Raises the driver's and the pool's errors.
+        """
+        connection = await self.pool.getconn()
+        while _was_ended(connection):
+            await connection.close()
+            await self.pool.putconn(connection)
+            connection = await self.pool.getconn()
+        try:
+            yield connection
+        finally:
+            try:
+                if connection.info.transaction_status not in (
+                    TransactionStatus.IDLE,
+                    TransactionStatus.UNKNOWN,
+                ):
+                    await connection.rollback()
+            finally:
+                await self.pool.putconn(connection)
+
+    @asynccontextmanager
     async def transaction(self, tenant: str | None = None) -> AsyncIterator[AsyncConnection]:
         """One transaction that sees ``tenant`` alone (``None``: events of no tenant).
 
@@ -85,6 +112,16 @@ class Database:
             async with self.engine.begin() as connection:
                 await connection.execute(_SET_TENANT, {"tenant": tenant or _NO_TENANT})
                 yield connection
+
+
+def _was_ended(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """Whether the server has said something unasked: on an idle connection that listens
+    to nothing, this is its farewell."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _begin_session(connection: Any, _record: object) -> None:

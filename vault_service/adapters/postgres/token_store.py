@@ -7,12 +7,10 @@ either, tokens and events become durable together or not at all.
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 from vault_service.adapters.postgres import hot_path, statements, transaction
 from vault_service.adapters.postgres.binary import ByteaArray, TextArray
@@ -95,7 +93,7 @@ class PostgresTokenStore:
         """See :class:`~vault_service.domain.ports.TokenStore`."""
         for attempt in range(_TRIES):
             try:
-                async with self._connection() as connection, connection.transaction():
+                async with self._database.hot_connection() as connection, connection.transaction():
                     await connection.execute(statements.SET_TENANT, (tenant,), prepare=True)
                     cursor = await connection.execute(
                         statements.FIND, (tenant, ByteaArray(blind_indexes)), binary=True
@@ -116,7 +114,7 @@ class PostgresTokenStore:
     async def _fetch(self, tenant: str, tokens: Sequence[str]) -> dict[str, TokenRecord]:
         for attempt in range(_TRIES):
             try:
-                async with self._connection() as connection:
+                async with self._database.hot_connection() as connection:
                     cursor = await connection.execute(
                         statements.FETCH, (tenant, TextArray(tokens)), prepare=True, binary=True
                     )
@@ -131,7 +129,7 @@ class PostgresTokenStore:
         started = time.perf_counter()
         for attempt in range(_TRIES):
             try:
-                async with self._connection() as connection:
+                async with self._database.hot_connection() as connection:
                     results = await self._transact(connection, tenant, works)
                 self._observer.audit_appended(time.perf_counter() - started)
                 return results
@@ -171,19 +169,6 @@ class PostgresTokenStore:
             self._repeating |= classes
         else:
             self._repeating -= classes
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        """A pooled connection; whatever it is left in is rolled back."""
-        async with self._database.pool.connection() as connection:
-            try:
-                yield connection
-            finally:
-                if connection.info.transaction_status not in (
-                    TransactionStatus.IDLE,
-                    TransactionStatus.UNKNOWN,
-                ):
-                    await connection.rollback()
 
 
 def _give_up_or_retry(error: BaseException, attempt: int) -> None:
