@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from vault_service.cli.audit_review import review
 from vault_service.cli.operation import operator, stop, with_services
 from vault_service.domain.access import Action
 from vault_service.domain.errors import VaultError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vault_service.bootstrap import Services
 
 app = typer.Typer(help="Read the audit log.", no_args_is_help=True)
+app.command()(review)
 
 _NO_TENANT: Final = "-"
 _PAGE: Final = 1000
