@@ -24,6 +24,7 @@ from vault_service.adapters.postgres.idempotency import PostgresIdempotency
 from vault_service.adapters.postgres.keys import PostgresKeyStore
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.adapters.postgres.readiness import Readiness
+from vault_service.adapters.postgres.subject_log import PostgresSubjectLog
 from vault_service.adapters.postgres.token_store import PostgresTokenStore
 from vault_service.adapters.telemetry.logs import configure_logging
 from vault_service.adapters.telemetry.metrics import Metrics
@@ -42,6 +43,7 @@ from vault_service.services.principals import ApiKeys
 from vault_service.services.read_audit import ReadAudit
 from vault_service.services.recording import Recorder
 from vault_service.services.throttle import AttemptLimiter
+from vault_service.services.timeline import Timeline
 from vault_service.services.tokenize import Tokenize
 from vault_service.services.tokens import Tokens
 from vault_service.services.verification import CredentialVerifier
@@ -183,6 +185,7 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
             lookup=Lookup(catalog, authorizer, keyring, store, recorder),
             tokens=Tokens(catalog, authorizer, keyring, store, recorder),
             read_audit=ReadAudit(authorizer, PostgresAuditReader(database), store, recorder),
+            timeline=Timeline(authorizer, PostgresSubjectLog(database), store, recorder),
             clock=utc_now,
             observer=metrics,
             readiness={

@@ -44,7 +44,7 @@ def test_schemathesis_finds_nothing(server: Server, principal: str, tmp_path: Pa
         check=False,
     )
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-1000:]
-    assert "Tested: 12" in ran.stdout
+    assert "Tested: 13" in ran.stdout
 
 
 def test_no_route_but_health_is_open(server: Server) -> None:
@@ -75,6 +75,7 @@ def test_each_route_is_in_the_document(server: Server) -> None:
         "/v1/whoami",
         "/v1/policy/explain",
         "/v1/audit/events",
+        "/v1/subjects/{id}/timeline",
         "/healthz",
         "/readyz",
         "/metrics",

@@ -18,7 +18,7 @@ from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from vault_service import __version__
-from vault_service.api import audit, health, policy, tokenization, tokens
+from vault_service.api import audit, health, policy, subjects, tokenization, tokens
 from vault_service.api.endpoint import Endpoint
 from vault_service.api.limits import request_id_of
 from vault_service.api.openapi import Operation, document
@@ -116,6 +116,18 @@ OPERATIONS: Final = (
         "The access log of the caller's tenant, newest first",
         (200, *_ALWAYS, 403, 422),
         answer=audit.AuditAnswer,
+    ),
+    Operation(
+        Endpoint(
+            subjects.timeline,
+            route="/v1/subjects/{id}/timeline",
+            method="GET",
+            action=Action.READ_AUDIT,
+            parameters=subjects.PARAMETERS,
+        ),
+        "Who handled a person's data, when, why and by which policy, newest first",
+        (200, *_ALWAYS, 403, 422),
+        answer=subjects.TimelineAnswer,
     ),
 )
 

@@ -12,6 +12,7 @@ from vault_service.services.detokenize import Detokenize
 from vault_service.services.lookup import Lookup
 from vault_service.services.read_audit import ReadAudit
 from vault_service.services.recording import Recorder
+from vault_service.services.timeline import Timeline
 from vault_service.services.tokenize import Tokenize
 from vault_service.services.tokens import Tokens
 
@@ -50,6 +51,7 @@ class Application:
     lookup: Lookup
     tokens: Tokens
     read_audit: ReadAudit
+    timeline: Timeline
     clock: Clock
     observer: Observer
     readiness: Mapping[str, Check]

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from vault_service.api.endpoint import Answer, Call
+from vault_service.api.limits import whole_number
 from vault_service.api.wire import malformed
 from vault_service.domain.metadata import check_text
 from vault_service.domain.ports import AuditQuery
@@ -24,7 +25,7 @@ PARAMETERS = frozenset(
         "cursor",
     }
 )
-_DEFAULT_LIMIT = 100
+_DEFAULT_LIMIT = "100"
 
 
 class AuditAnswer(msgspec.Struct):
@@ -44,7 +45,7 @@ async def events(call: Call) -> Answer:
     for name in ("principal", "action", "outcome", "data_class", "token", "subject", "purpose"):
         if name in query:
             check_text(query[name], name)
-    limit = _number(query.get("limit"), "limit", _DEFAULT_LIMIT)
+    limit = whole_number(query.get("limit", _DEFAULT_LIMIT), "limit")
     found = await call.application.read_audit(
         call.context,
         AuditQuery(
@@ -59,7 +60,7 @@ async def events(call: Call) -> Answer:
             purpose=query.get("purpose"),
             since=_time(query.get("from"), "from"),
             until=_time(query.get("to"), "to"),
-            before=_number(query["cursor"], "cursor", 0) if "cursor" in query else None,
+            before=whole_number(query["cursor"], "cursor") if "cursor" in query else None,
         ),
     )
     return Answer(
@@ -71,14 +72,6 @@ async def events(call: Call) -> Answer:
             )
         )
     )
-
-
-def _number(text: str | None, name: str, default: int) -> int:
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise malformed("type", "The parameter must be a whole number.", name)
-    return int(text)
 
 
 def _time(text: str | None, name: str) -> datetime | None:

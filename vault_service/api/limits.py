@@ -73,6 +73,14 @@ def read_query(raw: bytes, parameters: frozenset[str]) -> dict[str, str]:
     return found
 
 
+def whole_number(text: str, name: str) -> int:
+    """The number that a parameter gives, in up to 18 digits; ``invalid_request`` for
+    anything else."""
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise malformed("type", "The parameter must be a whole number.", name)
+    return int(text)
+
+
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
     """The whole body; ``payload_too_large`` as soon as it is known to be."""
     encoding = headers.get(b"content-encoding", b"").strip().lower()

@@ -1,5 +1,6 @@
 """The OpenAPI document, made from the message types and the table of routes."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +18,7 @@ from vault_service.services.items import MAX_ITEMS
 from vault_service.services.read_audit import MAX_LIMIT
 from vault_service.services.tokenize_groups import MAX_EXPIRES_IN
 
+_PLACES: Final = re.compile(r"\{(\w+)\}")
 _REF: Final = "#/components/schemas/{name}"
 _TEXTS: Final = {
     200: "Done.",
@@ -175,15 +177,15 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         }
         for name in sorted(endpoint.parameters)
     ]
-    if "{token}" in endpoint.route:
-        found.append(
-            {
-                "name": "token",
-                "in": "path",
-                "required": True,
-                "schema": {"type": "string", **_TEXT},
-            }
-        )
+    found += [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", **_TEXT},
+        }
+        for name in _PLACES.findall(endpoint.route)
+    ]
     if operation.idempotent:
         found.append(
             {

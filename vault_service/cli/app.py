@@ -36,6 +36,7 @@ _COMMANDS: Final = {
     "policy": _Place("policy", "app", "Check, test and explain the access policies."),
     "key": _Place("keys", "app", "List and rotate data keys."),
     "audit": _Place("audit", "app", "Read the audit log."),
+    "subject": _Place("subjects", "app", "See who handled a person's data."),
     "doctor": _Place("doctor", "doctor", "Check this installation and say how to mend it."),
 }
 
