@@ -4,7 +4,6 @@ Subjects, tags, references, cases, purposes, idempotency keys and request ids pa
 through here first (PCI-DSS 3.3.1, 3.5.1).
 """
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -16,7 +15,10 @@ from vault_service.domain.tokens import MAX_TOKEN_LENGTH, storable
 
 MAX_TEXT: Final = 256
 _OPAQUE: Final = b"0123456789abcdefghijklmnopqrstuvwxyz_\n"
-_PERHAPS_CARD: Final = re.compile(r"[0-9](?:[0-9]{10}|_+[0-9])", re.ASCII)
+_SHAPE: Final = bytes(
+    ord("0") if chr(b).isdigit() else ord("_") if chr(b) == "_" else ord("x") for b in range(128)
+) + bytes(128)
+_PERHAPS_CARD: Final = (b"0" * 11, b"0_")
 MAX_TAGS: Final = 16
 MAX_TAG_NAME: Final = 64
 
@@ -26,13 +28,12 @@ def fit_to_ask(tokens: Collection[str]) -> list[str]:
     without NUL, and no card numbers, since it may write its parameters down.
 
     A batch of tokens of the default format is seen through as one text: lower-case
-    letters, digits that never stand eleven in a row nor around an underscore.
+    letters, digits that never stand eleven in a row nor before an underscore.
     """
-    joined = "\n".join(tokens)
+    joined = "\n".join(tokens).encode("utf-8", "surrogatepass")
     if (
-        joined.isascii()
-        and not joined.encode().translate(None, _OPAQUE)
-        and _PERHAPS_CARD.search(joined) is None
+        not joined.translate(None, _OPAQUE)
+        and not any(run in joined.translate(_SHAPE) for run in _PERHAPS_CARD)
         and max(map(len, tokens), default=0) <= MAX_TOKEN_LENGTH
     ):
         return list(tokens)

@@ -6,10 +6,11 @@ record in one transaction; only then is anything answered (PCI-DSS 7.2, 10.2.1.1
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Final
 
 from vault_service.domain.access import Action, Tags
 from vault_service.domain.catalog import Catalog, DataClass
-from vault_service.domain.ciphertext import RecordCipher
 from vault_service.domain.errors import Code, IntegrityFailure, VaultError
 from vault_service.domain.events import AuditEvent, EventGroup
 from vault_service.domain.masking import reveal_form
@@ -31,6 +32,8 @@ from vault_service.services.items import (
 from vault_service.services.keys import Keyring
 from vault_service.services.recording import Recorder, outcome_of
 
+_TOKEN: Final = attrgetter("token")
+_SUBJECT: Final = attrgetter("subject")
 _NOT_FOUND = ItemError(Code.NOT_FOUND, "There is no such token.", False)
 _EXPIRED = ItemError(Code.EXPIRED, "The token has expired.", False)
 
@@ -217,29 +220,33 @@ class Detokenize:
                 _fail(result, group.denied)
 
     async def _decrypt(self, tenant: str, group: _Group) -> None:
-        ciphers: dict[int, RecordCipher | ItemError] = {}
+        openers: dict[int, Callable[[bytes, str], str] | ItemError] = {}
         show = group.show
         for result, record in zip(group.results, group.records, strict=True):
-            cipher = ciphers.get(record.key_id)
-            if cipher is None:
-                cipher = ciphers[record.key_id] = await self._cipher(tenant, group, record.key_id)
-            if isinstance(cipher, ItemError):
-                _fail(result, cipher)
+            opener = openers.get(record.key_id)
+            if opener is None:
+                opener = openers[record.key_id] = await self._opener(tenant, group, record.key_id)
+            if isinstance(opener, ItemError):
+                _fail(result, opener)
                 continue
             try:
-                value = cipher.decrypt(record.ciphertext, record.token, record.tags)
+                value = opener(record.ciphertext, record.token)
             except IntegrityFailure:
                 _fail(result, BROKEN)
                 continue
             result.value = show(value)
 
-    async def _cipher(self, tenant: str, group: _Group, key_id: int) -> RecordCipher | ItemError:
+    async def _opener(
+        self, tenant: str, group: _Group, key_id: int
+    ) -> Callable[[bytes, str], str] | ItemError:
         try:
-            return await self._keyring.decrypting(tenant, group.data_class, key_id)
+            cipher = await self._keyring.decrypting(tenant, group.data_class, key_id)
         except IntegrityFailure as error:
             return ItemError(error.code, error.detail, error.retryable, INTEGRITY)
         except VaultError as error:
             return ItemError.of(error)
+        # All tokens of a group have the same tags.
+        return cipher.opener(group.tags)
 
 
 def _fail(result: RevealedItem, error: ItemError) -> None:
@@ -274,9 +281,11 @@ def _event_groups(
                     code=None if error is None else error.code,
                     policies=group.policies,
                     budget_left=left,
-                    tokens=tuple(dict.fromkeys(record.token for record in records)),
+                    tokens=tuple(dict.fromkeys(map(_TOKEN, records))),
                     subjects=tuple(
-                        dict.fromkeys(r.subject for r in records if r.subject is not None)
+                        subject
+                        for subject in dict.fromkeys(map(_SUBJECT, records))
+                        if subject is not None
                     ),
                     count=len(records),
                 )

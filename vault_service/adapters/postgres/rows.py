@@ -34,7 +34,11 @@ def parse_tags(text: str | None) -> Tags:
 
 def record(row: Sequence[Any]) -> TokenRecord:
     """A record from the first eight columns of ``FETCH`` or ``FIND``."""
-    return TokenRecord(row[0], row[1], row[2], row[3], parse_tags(row[4]), row[5], row[6], row[7])
+    token, data_class, key_id, ciphertext, tags, subject, created_at, expires_at, *_ = row
+    parsed = () if tags is None else parse_tags(tags)
+    return TokenRecord(
+        token, data_class, key_id, ciphertext, parsed, subject, created_at, expires_at
+    )
 
 
 @dataclass(slots=True)
