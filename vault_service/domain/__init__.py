@@ -15,6 +15,8 @@ Stands on the standard library, msgspec, cryptography and validation libraries. 
 - ``tokens``: token formats, batches to store, stored records
 - ``ciphertext``: the encrypted record and what it is bound to
 - ``events``: audit events and their canonical bytes
+- ``merkle``, ``tiles``: the transparency log's tree, its proofs, and how it is stored
+- ``notes``, ``checkpoints``, ``log_proofs``: signed notes, tree heads, receipts (C2SP)
 - ``columns``: names in Arrow bodies, shared with the client
 - ``ports``: what the use cases need from outside, as protocols
 """

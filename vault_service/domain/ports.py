@@ -14,6 +14,7 @@ from typing import Protocol
 
 from vault_service.domain.access import AccessRequest, Decision
 from vault_service.domain.events import AuditEvent
+from vault_service.domain.notes import VerifierKey
 from vault_service.domain.principals import Budget
 from vault_service.domain.tokens import StoredBatch, TokenBatch, TokenRecord
 
@@ -233,3 +234,30 @@ class AuditQuery:
     since: datetime | None = None
     until: datetime | None = None
     before: int | None = None
+
+
+class CheckpointSigner(Protocol):
+    """Signs checkpoints of the transparency log with ECDSA P-256 (KMS or a local key)."""
+
+    @property
+    def name(self) -> str:
+        """The key's name in signature lines."""
+
+    @property
+    def key(self) -> VerifierKey:
+        """The public key, of the same name."""
+
+    async def sign(self, message: bytes) -> bytes:
+        """The ASN.1 DER signature over SHA-256 of ``message``; ``KeyUnavailable`` when the
+        key cannot be had now."""
+
+
+class Anchor(Protocol):
+    """Keeps copies of signed checkpoints where this service cannot change them
+    (PCI-DSS 10.3.3). Raises ``audit_unavailable`` where it cannot be reached."""
+
+    async def newest(self) -> str | None:
+        """The signed checkpoint of the largest tree that was kept, if any was."""
+
+    async def keep(self, size: int, signed: str) -> None:
+        """Keep the signed checkpoint of ``size`` leaves. To keep it again changes nothing."""
