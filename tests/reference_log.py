@@ -28,8 +28,8 @@ KEY: Final = key_of(_PRIVATE)
 
 
 def sign(text: str) -> bytes:
-    """The signature of ``text`` that :data:`KEY` verifies, another one each time."""
-    return _PRIVATE.sign(text.encode(), ec.ECDSA(SHA256()))
+    """The signature of ``text`` that :data:`KEY` verifies; the same each time (RFC 6979)."""
+    return _PRIVATE.sign(text.encode(), ec.ECDSA(SHA256(), deterministic_signing=True))
 
 
 def signed(text: str) -> str:
