@@ -39,7 +39,7 @@ class LogProof:
             raise NoteMalformed("not an audit path")
         if self.extra == b"":
             raise NoteMalformed("extra data is left out where there is none")
-        parse_note(self.checkpoint)
+        Checkpoint.parse(parse_note(self.checkpoint).text)
 
     def encode(self) -> str:
         """What :meth:`parse` reads."""
