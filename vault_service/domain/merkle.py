@@ -4,6 +4,9 @@ RFC 6962 2.1 with SHA-256. Hashes are 32 bytes; sizes and indexes count leaves f
 tree itself is kept elsewhere: what proves asks for nodes with a :data:`NodeReader`, and
 what verifies needs the proof alone. Verification is the algorithm of RFC 9162 2.1.3.2 and
 2.1.4.2, whose proofs are those of RFC 6962.
+
+A proof holds for a size and a root together, as a checkpoint signs them: trees of several
+sizes have proofs of one shape, so that a proof alone does not tell the size.
 """
 
 import hashlib
