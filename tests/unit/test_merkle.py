@@ -209,6 +209,21 @@ def test_no_bit_of_a_consistency_proof_can_be_changed(old: int, new: int) -> Non
         assert _rejected(verify_consistency, old, first, new, changed, proof)
 
 
+def test_a_proof_of_another_length_is_refused_where_its_root_fits() -> None:
+    """As a root that was made to fit a longer or shorter proof would."""
+    leaf, extra = HASHES[5], bytes(32)
+    path = inclusion_proof(5, 8, node)
+    longer = node_hash(extra, ROOTS[8])
+    assert _rejected(verify_inclusion, leaf, 5, 8, [*path, extra], longer)
+    assert _rejected(verify_inclusion, leaf, 5, 8, path[:-1], node(2, 1))
+    path = consistency_proof(5, 8, node)
+    longer = node_hash(extra, ROOTS[5])
+    new_longer = node_hash(extra, ROOTS[8])
+    assert _rejected(verify_consistency, 5, longer, 8, new_longer, [*path, extra])
+    path = consistency_proof(4, 12, node)
+    assert _rejected(verify_consistency, 4, ROOTS[4], 12, ROOTS[8], path[:-1])
+
+
 @given(SIZES, st.integers(0, 300))
 def test_a_frontier_goes_on_where_another_one_ended(size: int, split: int) -> None:
     split = min(split, size)
