@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 
-from tests.serving import Server
+from tests.serving import ROOT, Server
 
 FIELDS = {
     "allowed",
     "decision",
     "policies",
     "errors",
+    "sources",
+    "candidates",
     "form",
     "budget_left",
     "policy_hash",
@@ -75,6 +77,70 @@ def test_decisions(
     assert body["policies"] == policies
     assert body["form"] == form
     assert body["errors"] == []
+
+
+def line_of(file: str, policy: str) -> int:
+    lines = (ROOT / "policies" / file).read_text().split("\n")
+    return lines.index(f'@id("{policy}")') + 1
+
+
+def test_the_deciding_policy_with_its_place_and_why_no_other_decided(server: Server) -> None:
+    question = {
+        "action": "detokenize",
+        "data_class": "pan",
+        "purpose": "customer_support",
+        "form": "plain",
+    }
+    answer = server.caller("support-agent").post("/v1/policy/explain", question).json()
+    forbid = "people-see-restricted-values-masked"
+    assert answer["sources"] == [
+        {"id": forbid, "file": "guardrails.cedar", "line": line_of("guardrails.cedar", forbid)}
+    ]
+    by_id = {candidate["id"]: candidate for candidate in answer["candidates"]}
+    assert forbid not in by_id
+    assert by_id["support-reveals-masked"] == {
+        "id": "support-reveals-masked",
+        "file": "reveal.cedar",
+        "line": line_of("reveal.cedar", "support-reveals-masked"),
+        "effect": "permit",
+        "condition": "when",
+        "clause": 1,
+        "part": 4,
+    }
+    assert by_id["reveal-names-form-and-purpose"]["condition"] == "unless"
+    # Of other actions there is nothing to say.
+    assert not {"loader-tokenizes-all", "auditors-read-the-log"} & set(by_id)
+
+
+def test_a_permit_that_is_outweighed_has_nothing_against_it(server: Server) -> None:
+    question = {
+        "action": "detokenize",
+        "data_class": "iban",
+        "purpose": "payout",
+        "form": "plain",
+        "item_count": 10_000,
+    }
+    answer = server.caller("payout-service").post("/v1/policy/explain", question).json()
+    assert answer["policies"] == ["reveal-stays-within-budget"]
+    (permit,) = [each for each in answer["candidates"] if each["id"] == "payouts-reveal-iban"]
+    assert set(permit) == {"id", "file", "line", "effect"}
+
+
+@pytest.mark.parametrize("field", ["principal", "tenant", "at", "budget_left", "principal_tags"])
+def test_nobody_asks_for_another(server: Server, field: str) -> None:
+    question = {"action": "read_audit", field: "auditor"}
+    answer = server.caller("checkout").post("/v1/policy/explain", question)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["rule"] == "unknown_field"
+
+
+def test_conditions_are_told_by_place_alone(server: Server) -> None:
+    # Their text would tell the tags and names of others.
+    question = {"action": "detokenize", "data_class": "pan", "purpose": "chargeback"}
+    answer = server.caller("crm").post("/v1/policy/explain", question)
+    assert answer.json()["candidates"]
+    assert "getTag" not in answer.text
+    assert '"merchant"' not in answer.text
 
 
 def test_the_budget_that_is_left(server: Server) -> None:

@@ -10,7 +10,7 @@ from vault_service.adapters.postgres.embedded import EmbeddedPostgres
 from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.migrate import upgrade
-from vault_service.domain.access import AccessRequest, Decision
+from vault_service.domain.access import AccessRequest, Decision, Explanation
 from vault_service.domain.credentials import AuthenticationFailed, new_api_key
 from vault_service.domain.errors import Code, VaultError
 from vault_service.domain.principals import Authentication, Principal, PrincipalType
@@ -31,6 +31,9 @@ class NoPolicies:
 
     def decide(self, request: AccessRequest) -> Decision:
         return Decision(False)
+
+    def explain(self, request: AccessRequest) -> Explanation:
+        return Explanation(self.decide(request))
 
 
 class Workers:

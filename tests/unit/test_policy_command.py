@@ -215,7 +215,31 @@ def test_explain_takes_tags_counts_and_budget() -> None:
 def test_explain_says_when_nothing_permits_it() -> None:
     result = run(*ASK, "--principal", "payout-service", "--purpose", "payout")
     assert result.exit_code == 0
-    assert result.stdout == "deny\n  because no policy permits it\n"
+    told = result.stdout.splitlines()
+    assert told[:3] == ["deny", "  because no policy permits it", "other policies on it:"]
+    line = (POLICIES / "reveal.cedar").read_text().split("\n").index('@id("payouts-reveal-iban")')
+    place = f"payouts-reveal-iban (reveal.cedar:{line + 1})"
+    assert f'  permit {place}: when 1, part 3 is false: (resource.data_class) == "iban"' in told
+
+
+def test_explain_says_of_each_candidate_why_it_did_not_decide() -> None:
+    answer = explained(
+        "--principal", "support-agent", "--form", "plain", "--purpose", "customer_support"
+    )
+    assert answer["policies"] == ["people-see-restricted-values-masked"]
+    by_id = {candidate["id"]: candidate for candidate in answer["candidates"]}
+    assert by_id["support-reveals-masked"] == {
+        "id": "support-reveals-masked",
+        "file": "reveal.cedar",
+        "line": by_id["support-reveals-masked"]["line"],
+        "effect": "permit",
+        "unmatched": [],
+        "condition": "when",
+        "clause": 1,
+        "part": 4,
+        "text": '(context.form) == "masked"',
+    }
+    assert "loader-tokenizes-all" not in by_id
 
 
 @pytest.mark.parametrize(

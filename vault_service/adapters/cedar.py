@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import cedarpy
@@ -23,6 +23,7 @@ from vault_service.adapters.cedar_policies import (
     parse_schema,
     schema_findings,
 )
+from vault_service.adapters.policy_candidates import Candidates, policy_set
 from vault_service.adapters.policy_files import PolicyBundle
 from vault_service.adapters.strict_yaml import refuse
 from vault_service.domain.access import (
@@ -72,15 +73,10 @@ class CedarEngine:
             refuse(
                 finding.file, f"line {finding.line}", finding.detail, "run: strongroom policy check"
             )
-        self._set = cedarpy.PolicySet.from_json_str(
-            json.dumps(
-                {
-                    "templates": {},
-                    "templateLinks": [],
-                    "staticPolicies": {name: p.body for name, p in self.policies.items()},
-                }
-            )
-        )
+        bodies = {name: policy.body for name, policy in self.policies.items()}
+        self._set = cedarpy.PolicySet.from_json_str(policy_set(bodies))
+        self._candidates = Candidates(self.policies)
+        self._probes = cache(self._candidates.probes)
         reads = context_reads([policy.body for policy in self.policies.values()])
         self._reads_time = reads is None or not reads.isdisjoint(_TIME_ATTRIBUTES)
         self._reads_count = reads is None or "item_count" in reads
@@ -114,12 +110,17 @@ class CedarEngine:
         )
 
     def explain(self, request: AccessRequest) -> Explanation:
-        """The decision, with file and line of every policy that decided or failed."""
+        """The decision, with file and line of every policy that decided or failed, and
+        where each other candidate stopped. Well under a millisecond."""
         decision = self.decide(request)
+        if SCHEMA_REFUSAL in decision.errors:
+            return Explanation(decision)
         named = (*decision.policies, *decision.errors)
+        holding = self._ask(self._probes(), request).diagnostics.reasons
         return Explanation(
             decision=decision,
-            sources=tuple(self.policies[name].source for name in named if name in self.policies),
+            sources=tuple(self.policies[name].source for name in named),
+            candidates=self._candidates.of(decision, frozenset(holding)),
         )
 
     def _evaluate(
@@ -135,30 +136,20 @@ class CedarEngine:
         budget_left: int | None,
         at: datetime,
     ) -> Decision:
-        context: dict[str, Any] = {
-            "item_count": item_count,
-            "hour": at.hour,
-            "weekday": at.isoweekday(),
-            "now": {"__extn": {"fn": "datetime", "arg": at.strftime("%Y-%m-%dT%H:%M:%SZ")}},
-        }
-        if purpose is not None:
-            context["purpose"] = purpose
-        if form is not None:
-            context["form"] = form
-        if budget_left is not None:
-            context["budget_left"] = budget_left
-        on_values = action in _DATA_ACTIONS
-        if on_values != (data_class is not None):
-            return Decision(allowed=False, errors=(SCHEMA_REFUSAL,))
-        question = {
-            "principal": {"type": "Principal", "id": principal.name},
-            "action": {"type": "Action", "id": action.value},
-            "resource": {"type": "Data" if on_values else "Vault", "id": data_class or "vault"},
-            "context": context,
-        }
+        request = AccessRequest(
+            principal,
+            action,
+            data_class,
+            class_tags,
+            token_tags,
+            purpose,
+            form,
+            item_count,
+            budget_left,
+            at,
+        )
         try:
-            entities = self._entities(principal, data_class, class_tags, token_tags)
-            result = cedarpy.is_authorized(question, self._set, entities, schema=self._schema)
+            result = self._ask(self._set, request)
         except ValueError:
             return Decision(allowed=False, errors=(SCHEMA_REFUSAL,))
         errors = tuple(sorted({_failed_policy(text) for text in result.diagnostics.errors}))
@@ -167,6 +158,36 @@ class CedarEngine:
             policies=tuple(sorted(result.diagnostics.reasons)),
             errors=errors,
         )
+
+    def _ask(self, policies: cedarpy.PolicySet, request: AccessRequest) -> cedarpy.AuthzResult:
+        """What Cedar says; ``ValueError`` for a request that does not fit the schema."""
+        at = request.at
+        context: dict[str, Any] = {
+            "item_count": request.item_count,
+            "hour": at.hour,
+            "weekday": at.isoweekday(),
+            "now": {"__extn": {"fn": "datetime", "arg": at.strftime("%Y-%m-%dT%H:%M:%SZ")}},
+        }
+        if request.purpose is not None:
+            context["purpose"] = request.purpose
+        if request.form is not None:
+            context["form"] = request.form
+        if request.budget_left is not None:
+            context["budget_left"] = request.budget_left
+        data_class = request.data_class
+        on_values = request.action in _DATA_ACTIONS
+        if on_values != (data_class is not None):
+            raise ValueError("actions on values have a data class, others none")
+        question = {
+            "principal": {"type": "Principal", "id": request.principal.name},
+            "action": {"type": "Action", "id": request.action.value},
+            "resource": {"type": "Data" if on_values else "Vault", "id": data_class or "vault"},
+            "context": context,
+        }
+        entities = self._entities(
+            request.principal, data_class, request.class_tags, request.token_tags
+        )
+        return cedarpy.is_authorized(question, policies, entities, schema=self._schema)
 
     def _entities_for(
         self,

@@ -5,7 +5,7 @@ import msgspec
 
 from vault_service.api.endpoint import Answer, Call
 from vault_service.api.wire import ExplainBody, decode, malformed
-from vault_service.domain.access import Action
+from vault_service.domain.access import Action, Candidate
 from vault_service.domain.metadata import check_tags
 
 _ACTIONS = {action.value: action for action in Action}
@@ -61,6 +61,30 @@ class WhoamiAnswer(msgspec.Struct):
     request_id: str
 
 
+class SourceAnswer(msgspec.Struct):
+    """Where a policy that decided, or could not be evaluated, is written."""
+
+    id: str
+    file: str
+    line: int
+
+
+class CandidateAnswer(msgspec.Struct, omit_defaults=True):
+    """A policy on the action that did not decide. ``unmatched`` are the parts of its scope
+    that the request is outside of; ``condition`` is the kind of condition that did not
+    hold, ``clause`` and ``part`` say which, from 1. With none of these it applied, but a
+    ``forbid`` outweighs it."""
+
+    id: str
+    file: str
+    line: int
+    effect: str
+    unmatched: list[str] = []
+    condition: str | None = None
+    clause: int | None = None
+    part: int | None = None
+
+
 class ExplainAnswer(msgspec.Struct):
     """The answer of ``POST /v1/policy/explain``."""
 
@@ -68,6 +92,8 @@ class ExplainAnswer(msgspec.Struct):
     decision: str
     policies: list[str]
     errors: list[str]
+    sources: list[SourceAnswer]
+    candidates: list[CandidateAnswer]
     form: str | None
     budget_left: int | None
     policy_hash: str
@@ -129,7 +155,8 @@ async def whoami(call: Call) -> Answer:
 
 
 async def explain(call: Call) -> Answer:
-    """What the policies would decide on a request of the caller's, and which of them."""
+    """What the policies would decide on a request of the caller's, which of them, and why
+    not by others."""
     call.check_media_type()
     body = decode(call.body, ExplainBody)
     application, principal = call.application, call.context.principal
@@ -162,16 +189,21 @@ async def explain(call: Call) -> Answer:
         form = form or "masked"
         if data_class is not None and form not in data_class.forms:
             raise malformed("enum", "The data class does not declare this form.", "form")
-    decision = application.authorizer.decide(
-        principal,
-        action,
-        data_class=data_class,
-        tags=check_tags(body.tags, "tags"),
-        purpose=body.purpose,
-        form=form,
-        item_count=body.item_count,
-        budget_left=budget_left,
+    authorizer = application.authorizer
+    # Always about the caller: what another may do is not for the asking.
+    explanation = authorizer.explain(
+        authorizer.request(
+            principal,
+            action,
+            data_class=data_class,
+            tags=check_tags(body.tags, "tags"),
+            purpose=body.purpose,
+            form=form,
+            item_count=body.item_count,
+            budget_left=budget_left,
+        )
     )
+    decision = explanation.decision
     return Answer(
         _encode(
             ExplainAnswer(
@@ -179,10 +211,27 @@ async def explain(call: Call) -> Answer:
                 "allow" if decision.allowed else "deny",
                 list(decision.policies),
                 list(decision.errors),
+                [SourceAnswer(s.id, s.file, s.line) for s in explanation.sources],
+                [_candidate(each) for each in explanation.candidates],
                 form if decision.allowed else None,
                 budget_left,
-                application.authorizer.bundle_hash,
+                authorizer.bundle_hash,
                 call.context.request_id,
             )
         )
+    )
+
+
+def _candidate(candidate: Candidate) -> CandidateAnswer:
+    # The condition's text may name other principals and their tags: it stays in the files.
+    source = candidate.source
+    return CandidateAnswer(
+        source.id,
+        source.file,
+        source.line,
+        candidate.effect,
+        list(candidate.unmatched),
+        candidate.kind,
+        candidate.clause,
+        candidate.part,
     )

@@ -1,6 +1,7 @@
 """``strongroom policy``: check, test and question the policy files, without a service."""
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vault_service.domain.access import AccessRequest, Action
+from vault_service.domain.access import AccessRequest, Action, Candidate
 from vault_service.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -211,12 +212,50 @@ def explain(
         _stop(str(error))
     decision = explanation.decision
     sources = [{"id": s.id, "file": s.file, "line": s.line} for s in explanation.sources]
+    candidates = [_candidate(each) for each in explanation.candidates]
     lines = ["allow" if decision.allowed else "deny"]
     lines += [f"  by {s.id} ({s.file}:{s.line})" for s in explanation.sources]
     lines += [f"  because {name} could not be evaluated" for name in decision.errors]
     if not decision.policies and not decision.errors:
         lines.append("  because no policy permits it")
-    _show(as_json, _decision(decision) | {"form": form, "sources": sources}, lines)
+    if decision.allowed and form is not None:
+        lines.append(f"  in the form {form}")
+    if budget_left is not None:
+        lines.append(f"  with {budget_left} tokens left to reveal")
+    if explanation.candidates:
+        lines.append("other policies on it:")
+    lines += [f"  {_told(each)}" for each in explanation.candidates]
+    answer = _decision(decision) | {
+        "form": form,
+        "budget_left": budget_left,
+        "sources": sources,
+        "candidates": candidates,
+    }
+    _show(as_json, answer, lines)
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return asdict(candidate.source) | {
+        "effect": candidate.effect,
+        "unmatched": list(candidate.unmatched),
+        "condition": candidate.kind,
+        "clause": candidate.clause,
+        "part": candidate.part,
+        "text": candidate.condition,
+    }
+
+
+def _told(candidate: Candidate) -> str:
+    if candidate.unmatched:
+        why = f"its scope has another {', '.join(candidate.unmatched)}"
+    elif candidate.kind == "when":
+        why = f"when {candidate.clause}, part {candidate.part} is false: {candidate.condition}"
+    elif candidate.kind == "unless":
+        why = f"unless {candidate.clause} is true: {candidate.condition}"
+    else:
+        why = "it applies, and a forbid outweighs it"
+    source = candidate.source
+    return f"{candidate.effect} {source.id} ({source.file}:{source.line}): {why}"
 
 
 def _name_and_value(text: str) -> tuple[str, str]:

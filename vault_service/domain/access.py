@@ -74,8 +74,32 @@ class PolicySource:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A policy on the action, or one that names the principal, that did not decide.
+
+    ``unmatched`` names the parts of its scope that the request is outside of:
+    ``principal``, ``action``, ``resource``. Where it is inside, ``clause`` is the first
+    condition that did not hold, counted from 1; ``kind`` says whether that is a ``when``
+    or an ``unless``; ``part`` counts the terms that ``&&`` connects in a ``when``, and
+    ``condition`` is the term in Cedar, as Cedar writes it. A policy that did apply has
+    none of these: a ``forbid`` outweighs it.
+    """
+
+    source: PolicySource
+    effect: str
+    unmatched: tuple[str, ...] = ()
+    kind: str | None = None
+    clause: int | None = None
+    part: int | None = None
+    condition: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision with the places of the policies that decided it, or that failed."""
+    """A decision with the places of the policies that decided it, or that failed, and why
+    each other candidate did not apply; no candidates where the request does not fit the
+    schema, since no policy was asked then."""
 
     decision: Decision
     sources: tuple[PolicySource, ...] = ()
+    candidates: tuple[Candidate, ...] = ()

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from vault_service.domain.access import AccessRequest, Decision
+from vault_service.domain.access import AccessRequest, Decision, Explanation
 from vault_service.domain.events import AuditEvent
 from vault_service.domain.notes import VerifierKey
 from vault_service.domain.principals import Budget
@@ -109,6 +109,9 @@ class PolicyEngine(Protocol):
 
     def decide(self, request: AccessRequest) -> Decision:
         """Default deny; any evaluation error is a denial."""
+
+    def explain(self, request: AccessRequest) -> Explanation:
+        """The decision, where its policies stand, and why other candidates did not apply."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from vault_service.domain.access import AccessRequest, Action, Decision, Tags
+from vault_service.domain.access import AccessRequest, Action, Decision, Explanation, Tags
 from vault_service.domain.catalog import Catalog, DataClass
 from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.ports import Clock, PolicyEngine
@@ -129,6 +129,12 @@ class Authorizer:
                 self._clock().replace(microsecond=0),
             )
         )
+
+    def explain(self, request: AccessRequest) -> Explanation:
+        """The decision on a question made by :meth:`request`, and why it is so."""
+        explanation = self._engine.explain(request)
+        self._observe(request.action, explanation.decision.allowed)
+        return explanation
 
     def refusal(self, request: AccessRequest) -> VaultError:
         """The error to answer a denied request with: ``budget_exceeded`` where the
