@@ -4,7 +4,7 @@
 by ``strongroom policy test`` and by the test suite.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Final
 from vault_service.adapters.policy_files import PolicyBundle
 from vault_service.adapters.strict_yaml import Section, read_yaml, refuse
 from vault_service.domain.access import AccessRequest, Action, Decision
+from vault_service.domain.errors import ConfigurationError
 from vault_service.domain.ports import PolicyEngine
 
 CASES: Final = "cases"
@@ -52,17 +53,35 @@ def load_cases(bundle: PolicyBundle) -> list[Case]:
     """
     cases: list[Case] = []
     names: set[str] = set()
-    for path in sorted((bundle.directory / CASES).glob("*.yml")):
+    for section, file in _sections(bundle.directory):
+        case = _case(section, file, bundle)
+        if case.name in names:
+            section.refuse("name", f"{case.name!r} is given twice", "rename one")
+        names.add(case.name)
+        cases.append(case)
+    return cases
+
+
+def cases_asked_of(bundle: PolicyBundle, directory: Path) -> dict[str, Case]:
+    """The cases of another directory, by name, as requests to this bundle; without those
+    that speak of what it does not know."""
+    cases: dict[str, Case] = {}
+    for section, file in _sections(directory):
+        try:
+            case = _case(section, file, bundle)
+        except ConfigurationError:
+            continue
+        cases[case.name] = case
+    return cases
+
+
+def _sections(directory: Path) -> Iterator[tuple[Section, str]]:
+    for path in sorted((directory / CASES).glob("*.yml")):
         file = f"{CASES}/{path.name}"
         top = read_yaml(_read(path, file), file)
         for section in top.listed_sections("cases"):
-            case = _case(section, file, bundle)
-            if case.name in names:
-                section.refuse("name", f"{case.name!r} is given twice", "rename one")
-            names.add(case.name)
-            cases.append(case)
+            yield section, file
         top.finish()
-    return cases
 
 
 def _read(path: Path, file: str) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from vault_service.cli.policy_backtest import backtest
 from vault_service.domain.access import AccessRequest, Action, Candidate
 from vault_service.domain.errors import ConfigurationError
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from vault_service.adapters.policy_cases import CaseResult
     from vault_service.adapters.policy_files import PolicyBundle
 
-app = typer.Typer(help="Check, test and explain the access policies.", no_args_is_help=True)
+app = typer.Typer(help="Check, test, explain, backtest the policies.", no_args_is_help=True)
+app.command()(backtest)
 
 _VARIABLE = "STRONGROOM_POLICY_DIR"
 Directory = Annotated[
