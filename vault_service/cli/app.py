@@ -33,7 +33,7 @@ _COMMANDS: Final = {
     "tokenize": _Place("files", "tokenize", "Replace columns of values in a file by tokens."),
     "detokenize": _Place("files", "detokenize", "Replace columns of tokens in a file by values."),
     "scan": _Place("scan", "scan", "Find card numbers and personal data left in files."),
-    "policy": _Place("policy", "app", "Check, test and explain the access policies."),
+    "policy": _Place("policy", "app", "Check, test, explain and backtest the access policies."),
     "key": _Place("keys", "app", "List and rotate data keys."),
     "audit": _Place("audit", "app", "Read the audit log."),
     "subject": _Place("subjects", "app", "See who handled a person's data."),
