@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from vault_service.cli.audit_review import review
+from vault_service.cli.audit_verify import verify
 from vault_service.cli.operation import operator, stop, with_services
 from vault_service.domain.access import Action
 from vault_service.domain.errors import VaultError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Read the audit log.", no_args_is_help=True)
 app.command()(review)
+app.command()(verify)
 
 _NO_TENANT: Final = "-"
 _PAGE: Final = 1000
