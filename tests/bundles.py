@@ -82,11 +82,14 @@ def events(count: int) -> list[AuditEvent]:
 
 
 class SealedLog:
-    """A log with all its events sealed; each can be shown as a bundle or a receipt."""
+    """A log with all its events sealed; each can be shown as a bundle or a receipt. Bytes
+    stand for themselves, as a vandal would have put them into the table."""
 
-    def __init__(self, sealed: Iterable[AuditEvent], signer: Signer = SIGNER) -> None:
+    def __init__(self, sealed: Iterable[AuditEvent | bytes], signer: Signer = SIGNER) -> None:
         self.events = list(sealed)
-        self.bodies = [canonical_bytes(each) for each in self.events]
+        self.bodies = [
+            each if isinstance(each, bytes) else canonical_bytes(each) for each in self.events
+        ]
         self.hashes = [leaf_hash(body) for body in self.bodies]
         self.signer = signer
         self.node = _nodes(self.hashes)
@@ -146,7 +149,8 @@ class SealedLog:
         self, leaf: int, scope: str, withheld: dict[int, bundle.Reason]
     ) -> bundle.Event | bundle.Withheld:
         why = withheld.get(leaf)
-        if why is None and scope not in ("all", self.events[leaf].tenant):
+        shown = self.events[leaf]
+        if why is None and isinstance(shown, AuditEvent) and scope not in ("all", shown.tenant):
             why = "tenant"
         if why is not None:
             return bundle.Withheld(leaf, self.hashes[leaf], why)
