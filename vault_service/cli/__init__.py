@@ -7,6 +7,7 @@
 - ``demo``: the guided tour; ``demo_vault`` runs a service for it, ``demo_data`` makes its
   customers and orders, ``demo_warehouse`` is its DuckDB, ``demo_story`` tells it
 - ``principals``, ``keys``, ``policy``, ``audit``: administration
+- ``audit_verify``: the check of an export of the log, without the service
 - ``doctor``: is this installation sound; ``doctor_checks`` asks, ``doctor_database`` what
   concerns the database
 - ``files``, ``scan``: files through the vault, and what escaped it
