@@ -59,6 +59,7 @@ def test_the_commands_need_nothing_of_the_server_to_be_listed() -> None:
         "policy",
         "key",
         "audit",
+        "subject",
         "doctor",
     ]
 
