@@ -21,14 +21,14 @@ from vault_service.adapters.postgres.failures import translated
 from vault_service.adapters.postgres.migrate import sync_url
 from vault_service.adapters.postgres.schema import SCHEMA, SERVICE_ROLE, TENANT_SETTING
 
-_SESSION: Final = (
-    f"SELECT set_config('role', '{SERVICE_ROLE}', false),"
-    f" set_config('search_path', '{SCHEMA}', false),"
+_SETTINGS: Final = (
+    f"set_config('search_path', '{SCHEMA}', false),"
     " set_config('statement_timeout', '15s', false),"
     " set_config('lock_timeout', '5s', false),"
     " set_config('idle_in_transaction_session_timeout', '30s', false),"
     " set_config('timezone', 'UTC', false)"
 )
+_SESSION: Final = f"SELECT set_config('role', '{SERVICE_ROLE}', false), {_SETTINGS}"
 _SET_TENANT: Final = sa.text(f"SELECT set_config('{TENANT_SETTING}', :tenant, true)")
 _NO_TENANT: Final = "-"
 """The tenant of events that belong to none, such as failed authentication."""
@@ -100,6 +100,24 @@ class Database:
                     await connection.rollback()
             finally:
                 await self.pool.putconn(connection)
+
+    @asynccontextmanager
+    async def dedicated(self, role: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A connection of its own that acts as ``role`` (the sealer or an auditor), closed
+        at the end of the block. Commits each statement by itself. Raises the driver's
+        errors, also where the login may not take on the role."""
+        connection = await psycopg.AsyncConnection.connect(
+            self._url.set(drivername="postgresql").render_as_string(hide_password=False),
+            autocommit=True,
+            connect_timeout=5,
+            prepare_threshold=0,
+        )
+        try:
+            register(connection)
+            await connection.execute(f"SELECT set_config('role', '{role}', false), {_SETTINGS}")
+            yield connection
+        finally:
+            await connection.close()
 
     @asynccontextmanager
     async def transaction(self, tenant: str | None = None) -> AsyncIterator[AsyncConnection]:

@@ -176,3 +176,40 @@ auth_failures = sa.Table(
     _time("window_start", primary_key=True),
     sa.Column("failures", sa.Integer, nullable=False),
 )
+
+log_leaves = sa.Table(
+    "log_leaves",
+    metadata,
+    sa.Column("leaf_index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    _time("occurred_at"),
+    sa.UniqueConstraint("position", name="log_leaves_position"),
+    sa.Index("log_leaves_occurred", "occurred_at", postgresql_using="brin"),
+)
+
+log_tiles = sa.Table(
+    "log_tiles",
+    metadata,
+    sa.Column("level", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("tile_index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hashes", BYTEA, nullable=False),
+)
+
+log_checkpoints = sa.Table(
+    "log_checkpoints",
+    metadata,
+    sa.Column("tree_size", sa.BigInteger, primary_key=True, autoincrement=False),
+    _text("note"),
+    _time("created_at"),
+    _time("anchored_at", nullable=True),
+    sa.Index("log_checkpoints_loose", "tree_size", postgresql_where=sa.text("anchored_at IS NULL")),
+)
+
+log_tree = sa.Table(
+    "log_tree",
+    metadata,
+    sa.Column("one", sa.Boolean, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("settled", sa.BigInteger, nullable=False),
+    sa.Column("wanted", sa.BigInteger, nullable=False),
+)

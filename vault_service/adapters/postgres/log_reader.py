@@ -1,0 +1,123 @@
+"""Reads events with their leaves. Implements
+:class:`~vault_service.domain.transparency.LogReader`.
+
+A single event is read as any other row, under its tenant. The whole log is read as an
+auditor, who sees the events of every tenant; whose bodies are given out is said in each
+statement.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from vault_service.adapters.postgres import log_statements as sql
+from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.failures import translated
+from vault_service.adapters.postgres.schema import AUDITOR_ROLE, log_checkpoints, log_tiles
+from vault_service.adapters.postgres.sealing_log import TreeRows
+from vault_service.domain.transparency import LoggedEvent, StoredCheckpoint, TileId
+
+_TILE: Final = 256
+_HASH: Final = 32
+_TAIL_ROWS: Final = 100
+
+
+class PostgresLogReader:
+    """Reads the log of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def tiles(self, ids: Collection[TileId]) -> Mapping[TileId, bytes]:
+        """See :class:`~vault_service.domain.transparency.TreeReader`."""
+        if not ids:
+            return {}
+        c = log_tiles.c
+        query = sa.select(log_tiles).where(sa.tuple_(c.level, c.tile_index).in_(list(ids)))
+        async with self._database.transaction() as connection:
+            rows = await connection.execute(query)
+            return {(row.level, row.tile_index): bytes(row.hashes) for row in rows}
+
+    async def newest_checkpoint(self) -> StoredCheckpoint | None:
+        """See :class:`~vault_service.domain.transparency.TreeReader`."""
+        c = log_checkpoints.c
+        query = sa.select(c.tree_size, c.note, c.created_at).order_by(c.tree_size.desc()).limit(1)
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(query)).first()
+        return None if row is None else StoredCheckpoint(row[0], row[1], row[2])
+
+    async def event(self, tenant: str, event_id: str) -> LoggedEvent | None:
+        """See :class:`~vault_service.domain.transparency.LogReader`."""
+        async with self._database.transaction(tenant) as connection:
+            row = (
+                await connection.execute(sa.text(sql.EVENT), {"id": event_id, "tenant": tenant})
+            ).first()
+        return None if row is None else LoggedEvent(row[0], None, bytes(row[1]))
+
+    async def want(self, size: int) -> None:
+        """See :class:`~vault_service.domain.transparency.LogReader`."""
+        async with self._database.transaction() as connection:
+            await connection.execute(sa.text(sql.WANT), {"size": size})
+
+    async def unsealed_since(self) -> datetime | None:
+        """See :class:`~vault_service.domain.transparency.LogReader`."""
+        async with self._database.transaction() as connection:
+            found: datetime | None = await connection.scalar(sa.text(sql.UNSEALED_SINCE))
+        return found
+
+    @asynccontextmanager
+    async def contents(self) -> AsyncIterator["_Contents"]:
+        """See :class:`~vault_service.domain.transparency.LogReader`."""
+        with translated():
+            async with self._database.dedicated(AUDITOR_ROLE) as connection:
+                yield _Contents(connection)
+
+
+class _Contents(TreeRows):
+    """The whole log over one connection."""
+
+    async def checkpoints(self, after: int, upto: int) -> Sequence[StoredCheckpoint]:
+        """See :class:`~vault_service.domain.transparency.LogContents`."""
+        return [StoredCheckpoint(*row) for row in await self._rows(sql.CHECKPOINTS, (after, upto))]
+
+    async def first_leaf(self, since: datetime) -> int | None:
+        """See :class:`~vault_service.domain.transparency.LogContents`."""
+        [(found,)] = await self._rows(sql.FIRST_LEAF, (since,))
+        return None if found is None else int(found)
+
+    async def size_at(self, until: datetime) -> int:
+        """See :class:`~vault_service.domain.transparency.LogContents`."""
+        [(found,)] = await self._rows(sql.SIZE_AT, (until,))
+        return int(found or 0)
+
+    async def leaves(self, tenant: str | None, first: int, size: int) -> AsyncIterator[LoggedEvent]:
+        """See :class:`~vault_service.domain.transparency.LogContents`."""
+        for tile in range(first // _TILE, -(-size // _TILE)):
+            low, high = max(first, tile * _TILE), min(size, (tile + 1) * _TILE)
+            hashes = (await self.tiles([(0, tile)])).get((0, tile), b"")
+            rows = {
+                index: (gone, body)
+                for index, gone, body in await self._rows(sql.LEAVES, (tenant, tenant, low, high))
+            }
+            for index in range(low, high):
+                at = index % _TILE * _HASH
+                gone, body = rows.get(index, (True, None))
+                why = None if body is not None else "missing" if gone else "tenant"
+                yield LoggedEvent(
+                    index, hashes[at : at + _HASH], None if body is None else bytes(body), why
+                )
+
+    async def tail(self, tenant: str | None) -> AsyncIterator[bytes]:
+        """See :class:`~vault_service.domain.transparency.LogContents`."""
+        with translated():
+            async with (
+                self._connection.transaction(),
+                self._connection.cursor("tail", binary=True) as cursor,
+            ):
+                await cursor.execute(sql.TAIL, (tenant, tenant))
+                while rows := await cursor.fetchmany(_TAIL_ROWS):
+                    for (body,) in rows:
+                        yield bytes(body)

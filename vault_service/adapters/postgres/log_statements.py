@@ -1,0 +1,76 @@
+"""The statements of the transparency log, in SQL; see ``migrations/0002``."""
+
+from typing import Final
+
+LOCK: Final = 0x5374726F6E67  # any number of our own
+TRY_LOCK: Final = "SELECT pg_try_advisory_lock(%s)"
+
+STATE: Final = "SELECT size, settled, wanted FROM strongroom.log_tree"
+TILES: Final = (
+    "SELECT t.level, t.tile_index, t.hashes FROM unnest(%s::smallint[], %s::bigint[])"
+    " AS wanted (level, tile_index)"
+    " JOIN strongroom.log_tiles AS t USING (level, tile_index)"
+)
+_CHECKPOINT: Final = "SELECT tree_size, note, created_at FROM strongroom.log_checkpoints"
+NEWEST_CHECKPOINT: Final = f"{_CHECKPOINT} ORDER BY tree_size DESC LIMIT 1"
+CHECKPOINTS: Final = f"{_CHECKPOINT} WHERE tree_size > %s AND tree_size <= %s ORDER BY tree_size"
+LOOSE_CHECKPOINTS: Final = f"{_CHECKPOINT} WHERE anchored_at IS NULL ORDER BY tree_size LIMIT %s"
+
+SEALED_AFTER: Final = (
+    "SELECT position FROM strongroom.log_leaves WHERE position > %s ORDER BY position"
+)
+# RFC 6962 2.1: a leaf's hash is that of a zero byte and its data.
+_LEAF: Final = r"e.position, e.occurred_at, sha256('\x00'::bytea || e.body)"
+NEW_EVENTS: Final = (
+    f"SELECT {_LEAF} FROM strongroom.audit_events AS e"
+    " WHERE e.position > %s ORDER BY e.position LIMIT %s"
+)
+LATE_EVENTS: Final = (
+    f"SELECT {_LEAF} FROM unnest(%s::bigint[], %s::bigint[]) AS gap (low, high)"
+    " JOIN strongroom.audit_events AS e ON e.position BETWEEN gap.low AND gap.high"
+    " ORDER BY e.position LIMIT %s"
+)
+TRANSACTIONS: Final = (
+    "SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint"
+    " FROM pg_current_snapshot() AS now"
+)
+
+GROW: Final = "UPDATE strongroom.log_tree SET size = %s, settled = %s WHERE size = %s"
+ADD_LEAVES: Final = (
+    "INSERT INTO strongroom.log_leaves (leaf_index, position, occurred_at)"
+    " SELECT %s + r.number - 1, r.position, r.occurred_at"
+    " FROM unnest(%s::bigint[], %s::timestamptz[])"
+    " WITH ORDINALITY AS r (position, occurred_at, number)"
+)
+WRITE_TILES: Final = (
+    "INSERT INTO strongroom.log_tiles (level, tile_index, hashes)"
+    " SELECT * FROM unnest(%s::smallint[], %s::bigint[], %s::bytea[])"
+    " ON CONFLICT (level, tile_index) DO UPDATE SET hashes = excluded.hashes"
+)
+KEEP_CHECKPOINT: Final = (
+    "INSERT INTO strongroom.log_checkpoints (tree_size, note, created_at) VALUES (%s, %s, %s)"
+    " ON CONFLICT DO NOTHING"
+)
+ANCHORED: Final = "UPDATE strongroom.log_checkpoints SET anchored_at = %s WHERE tree_size = %s"
+
+EVENT: Final = (
+    "SELECT l.leaf_index, e.body FROM strongroom.audit_events AS e"
+    " LEFT JOIN strongroom.log_leaves AS l USING (position)"
+    " WHERE e.id = :id AND e.tenant = :tenant"
+)
+WANT: Final = "UPDATE strongroom.log_tree SET wanted = :size WHERE wanted < :size"
+UNSEALED_SINCE: Final = "SELECT strongroom.unsealed_since()"
+
+FIRST_LEAF: Final = "SELECT min(leaf_index) FROM strongroom.log_leaves WHERE occurred_at >= %s"
+SIZE_AT: Final = "SELECT max(leaf_index) + 1 FROM strongroom.log_leaves WHERE occurred_at < %s"
+LEAVES: Final = (
+    "SELECT l.leaf_index, e.position IS NULL,"
+    " CASE WHEN %s::text IS NULL OR e.tenant = %s THEN e.body END"
+    " FROM strongroom.log_leaves AS l LEFT JOIN strongroom.audit_events AS e USING (position)"
+    " WHERE l.leaf_index >= %s AND l.leaf_index < %s ORDER BY l.leaf_index"
+)
+TAIL: Final = (
+    "SELECT e.body FROM strongroom.audit_events AS e"
+    " LEFT JOIN strongroom.log_leaves AS l USING (position)"
+    " WHERE l.position IS NULL AND (%s::text IS NULL OR e.tenant = %s) ORDER BY e.position"
+)

@@ -1,0 +1,130 @@
+"""Receipts: an event's id becomes a proof that the event is in the signed log.
+
+The proof stands alone (C2SP tlog-proof@v1): whoever has it and the log's public key can
+tell, without asking anyone, that the event was recorded, and what it said. Its ``extra``
+field holds the event's canonical bytes, whose hash is the leaf.
+"""
+
+import asyncio
+import re
+from typing import Final
+
+import msgspec
+
+from vault_service.domain.access import Action
+from vault_service.domain.errors import Code, FieldError, VaultError
+from vault_service.domain.log_proofs import LogProof
+from vault_service.domain.merkle import inclusion_proof
+from vault_service.domain.notes import VerifierKey
+from vault_service.domain.ports import TokenStore
+from vault_service.domain.tiles import TileNodes, tiles_for_inclusion
+from vault_service.domain.transparency import LoggedEvent, LogReader, StoredCheckpoint
+from vault_service.services.authorize import Authorizer
+from vault_service.services.context import RequestContext
+from vault_service.services.recording import Recorder
+
+_EVENT_ID: Final = re.compile(r"evt_[0-9a-hjkmnp-tv-z]{26}")
+_WAIT_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.2
+
+
+class _Owner(msgspec.Struct):
+    """Whose event it is."""
+
+    principal: str | None = None
+
+
+_decode_owner: Final = msgspec.json.Decoder(_Owner).decode
+
+
+class Proofs:
+    """The use case. ``key`` is the log's public key."""
+
+    def __init__(
+        self,
+        authorizer: Authorizer,
+        reader: LogReader,
+        store: TokenStore,
+        recorder: Recorder,
+        key: VerifierKey,
+    ) -> None:
+        self._authorizer = authorizer
+        self._reader = reader
+        self._store = store
+        self._recorder = recorder
+        self._key = key
+
+    @property
+    def key(self) -> str:
+        """The key that checkpoints are verified with, as C2SP signed-note writes it."""
+        return self._key.encode()
+
+    async def checkpoint(self) -> str:
+        """The newest signed checkpoint; ``not_found`` while nothing was signed."""
+        newest = await self._reader.newest_checkpoint()
+        if newest is None:
+            raise VaultError(Code.NOT_FOUND, "Nothing is sealed yet; ask again in a minute.")
+        return newest.note
+
+    async def proof(self, context: RequestContext, event_id: str) -> str:
+        """The proof of one event of the caller's tenant, for who made it and for those who
+        may read the log. An event is sealed within seconds; until then
+        ``audit_unavailable``. That it was read is recorded (PCI-DSS 10.2.1.3)."""
+        if _EVENT_ID.fullmatch(event_id) is None:
+            detail = "An event id is evt_ and 26 characters, as receipts have it."
+            raise VaultError(
+                Code.INVALID_REQUEST, detail, errors=(FieldError("id", "format", detail),)
+            )
+        found = await self._reader.event(context.principal.tenant, event_id)
+        decision = self._authorizer.decide(context.principal, Action.READ_AUDIT)
+        error = None
+        if found is None or found.body is None:
+            error = VaultError(Code.NOT_FOUND, "There is no such event.")
+        elif not decision.allowed and _owner(found.body) != context.principal.name:
+            # As if it did not exist, so that ids of others' events cannot be tried out.
+            error = VaultError(Code.NOT_FOUND, "There is no such event.")
+        event = self._recorder.event(
+            context,
+            Action.READ_AUDIT,
+            code=None if error is None else error.code,
+            item_count=0 if error is not None else 1,
+            detail={"proof_of": event_id, "policies": list(decision.policies)},
+        )
+        await self._store.append(event)
+        if error is not None:
+            error.event_id = event.id
+            raise error
+        assert found is not None
+        assert found.body is not None
+        leaf_index, checkpoint = await self._covered(context.principal.tenant, event_id, found)
+        tiles = await self._reader.tiles(tiles_for_inclusion(leaf_index, checkpoint.size))
+        hashes = inclusion_proof(leaf_index, checkpoint.size, TileNodes(tiles).node)
+        return LogProof(leaf_index, tuple(hashes), checkpoint.note, found.body).encode()
+
+    async def _covered(
+        self, tenant: str, event_id: str, found: LoggedEvent
+    ) -> tuple[int, StoredCheckpoint]:
+        """The event's leaf and a checkpoint that covers it, waited for a little."""
+        deadline = asyncio.get_running_loop().time() + _WAIT_SECONDS
+        wanted = False
+        while True:
+            leaf = found.leaf_index
+            if leaf is not None:
+                newest = await self._reader.newest_checkpoint()
+                if newest is not None and newest.size > leaf:
+                    return leaf, newest
+                if not wanted:
+                    await self._reader.want(leaf + 1)
+                    wanted = True
+            if asyncio.get_running_loop().time() > deadline:
+                raise VaultError(
+                    Code.AUDIT_UNAVAILABLE,
+                    "The event is recorded but not sealed yet; ask again.",
+                    retry_after=5,
+                )
+            await asyncio.sleep(_POLL_SECONDS)
+            found = await self._reader.event(tenant, event_id) or found
+
+
+def _owner(body: bytes) -> str | None:
+    return _decode_owner(body).principal
