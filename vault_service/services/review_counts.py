@@ -116,7 +116,7 @@ class Seen:
 
     def _note_purpose(self, event: ReviewedEvent, purpose: str, total: int) -> None:
         found = self.purposes.setdefault(purpose, PurposeUse(event.time, event.id))
-        if event.time < found.first:
+        if (event.time, event.id) < (found.first, found.event_id):
             found.first, found.event_id = event.time, event.id
         found.requests += 1
         found.revealed += total
