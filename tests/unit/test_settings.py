@@ -15,6 +15,7 @@ SAFE = {
         "postgresql://vault:k2Jd9s0aPq@db.internal/strongroom?sslmode=verify-full"
     ),
     "STRONGROOM_KMS_KEY_ARN": KEY,
+    "STRONGROOM_AUDIT_SIGNING_KEY_ARN": KEY,
 }
 
 
@@ -56,6 +57,7 @@ def test_safe_production_settings_are_taken() -> None:
             "default database credentials",
         ),
         ({"STRONGROOM_KMS_KEY_ARN": ""}, "STRONGROOM_KMS_KEY_ARN_PCI"),
+        ({"STRONGROOM_AUDIT_SIGNING_KEY_ARN": ""}, "set STRONGROOM_AUDIT_SIGNING_KEY_ARN"),
         ({"STRONGROOM_DOCS": "on"}, "unset STRONGROOM_DOCS"),
         ({"STRONGROOM_STS_TEST_ENDPOINT": "http://127.0.0.1:1"}, "STS_TEST_ENDPOINT"),
         ({"STRONGROOM_OIDC_JWKS_URL": "http://issuer/jwks"}, "use https://"),

@@ -248,7 +248,11 @@ class CheckpointSigner(Protocol):
 
     @property
     def key(self) -> VerifierKey:
-        """The public key, of the same name."""
+        """The public key, of the same name; ``KeyUnavailable`` where it was not fetched yet.
+        Never waits."""
+
+    async def open(self) -> VerifierKey:
+        """The same, fetched where it was not yet; ``KeyUnavailable`` when it cannot be had."""
 
     async def sign(self, message: bytes) -> bytes:
         """The ASN.1 DER signature over SHA-256 of ``message``; ``KeyUnavailable`` when the
