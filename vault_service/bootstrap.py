@@ -66,7 +66,6 @@ __all__ = [
 ]
 
 
-
 def utc_now() -> datetime:
     """The present, in UTC."""
     return datetime.now(UTC)

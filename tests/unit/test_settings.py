@@ -77,7 +77,7 @@ def test_production_refuses_what_is_unsafe_and_says_how_to_mend_it(
 def test_production_names_every_unsafe_setting_at_once() -> None:
     with pytest.raises(ConfigurationError) as refusal:
         load({"STRONGROOM_ENV": "prod", "STRONGROOM_DOCS": "1"})
-    assert str(refusal.value).count("\n- ") == 3
+    assert str(refusal.value).count("\n- ") == 4
 
 
 @pytest.mark.parametrize(

@@ -80,13 +80,16 @@ def receipt(
     async def run(services: "Services") -> str:
         from vault_service.services.proofs import VIEW, receipt
 
+        reader = services.log.reader
         for tenant in (*services.tenants, _NO_TENANT):
-            found = await services.log.reader.event(tenant, event_id)
-            if found is not None and found.body is not None:
-                await _sealed(services)
-                await _record(services, tenant, {"view": VIEW, "event": event_id})
-                return await receipt(services.log.reader, tenant, event_id, found)
-        stop("There is no such event; `strongroom audit tail` shows their ids.")
+            found = await reader.event(tenant, event_id)
+            if found is not None:
+                break
+        else:
+            stop("There is no such event; `strongroom audit tail` shows their ids.")
+        await _sealed(services)
+        await _record(services, tenant, {"view": VIEW, "event": event_id})
+        return await receipt(reader, tenant, event_id, found)
 
     text = with_services(run)
     with _written(output) as stream:

@@ -4,7 +4,7 @@ The bundle ends at a signed checkpoint. Events that no checkpoint in it covers s
 the leaves, so that it holds every event there is, wherever somebody may have put it.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -87,7 +87,7 @@ async def write(
     tenant: str | None,
     origin: str,
     key: VerifierKey,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The bundle's lines, some at a time, with the events of ``tenant`` (``None``: of all).
     Holds a few events in memory."""
     joined: list[bytes] = []

@@ -7,7 +7,7 @@ field holds the event's canonical bytes, whose hash is the leaf.
 
 import asyncio
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -83,14 +83,16 @@ class Proofs:
         elif not decision.allowed and _owner(found.body) != context.principal.name:
             # As if it did not exist, so that ids of others' events cannot be tried out.
             error = VaultError(Code.NOT_FOUND, "There is no such event.")
-        detail = {"policies": list(decision.policies), "view": VIEW}
+        told: dict[str, Any] = {"policies": list(decision.policies), "view": VIEW}
+        if error is None:
+            # An id that is not one of ours may be anything, and stays out of the log.
+            told["event"] = event_id
         event = self._recorder.event(
             context,
             Action.READ_AUDIT,
             code=None if error is None else error.code,
             item_count=0 if error is not None else 1,
-            # An id that is not one of ours may be anything, and stays out of the log.
-            detail=detail if error is not None else {**detail, "event": event_id},
+            detail=told,
         )
         await self._store.append(event)
         if error is not None:

@@ -125,9 +125,9 @@ class _Contents(TreeRows):
         """See :class:`~vault_service.domain.transparency.LogContents`."""
         after, count = 0, 1
         while rows := await self._rows(sql.TAIL, (after, size, tenant, tenant, count)):
-            for after, body in rows:
+            for _, body in rows:
                 yield body
-            count = _fewer_if_large([body for _, body in rows])
+            after, count = rows[-1][0], _fewer_if_large([body for _, body in rows])
 
 
 def _fewer_if_large(bodies: Sequence[bytes | None]) -> int:
