@@ -166,6 +166,7 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
         idempotency = PostgresIdempotency(database)
         budgets = PostgresBudgets(database)
         log = transparency_log(settings, database, metrics, utc_now)
+        closing.callback(log.close)
         readiness = Readiness(database, lambda: recorder.system_event("check_readiness"))
         verifier = CredentialVerifier(
             principals, credentials, utc_now, **_verifiers(settings, closing)

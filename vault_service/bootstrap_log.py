@@ -11,7 +11,7 @@ from vault_service.adapters.postgres.log_reader import PostgresLogReader
 from vault_service.adapters.postgres.sealing_log import PostgresSealingLog
 from vault_service.adapters.signing.aws import KmsSigningKey
 from vault_service.adapters.signing.local import UnsafeLocalSigningKey
-from vault_service.domain.ports import Anchor, CheckpointSigner, Clock
+from vault_service.domain.ports import Clock
 from vault_service.services.sealing import Sealer, SealingObserver
 from vault_service.settings import Settings
 
@@ -24,8 +24,8 @@ class TransparencyLog:
 
     origin: str
     reader: PostgresLogReader
-    signer: CheckpointSigner
-    anchor: Anchor
+    signer: KmsSigningKey | UnsafeLocalSigningKey
+    anchor: S3Anchor | FileAnchor
     sealer: Sealer
     clock: Clock
 
@@ -33,6 +33,12 @@ class TransparencyLog:
         """How old the oldest event is that is in no leaf yet; zero where all are."""
         since = await self.reader.unsealed_since()
         return _NOTHING if since is None else max(self.clock() - since, _NOTHING)
+
+    def close(self) -> None:
+        """Let the threads end that talk to AWS."""
+        self.signer.close()
+        if isinstance(self.anchor, S3Anchor):
+            self.anchor.close()
 
 
 def transparency_log(
@@ -57,16 +63,15 @@ def transparency_log(
     )
 
 
-def signing_key(settings: Settings) -> CheckpointSigner:
+def signing_key(settings: Settings) -> KmsSigningKey | UnsafeLocalSigningKey:
     """What signs checkpoints."""
     if settings.audit_signing_key_arn:
         return KmsSigningKey(settings.audit_signing_key_arn, settings.audit_origin)
     return UnsafeLocalSigningKey(settings.signing_key_path, settings.audit_origin)
 
 
-def checkpoint_anchor(settings: Settings) -> Anchor:
+def checkpoint_anchor(settings: Settings) -> S3Anchor | FileAnchor:
     """Where copies of checkpoints are kept (PCI-DSS 10.3.3)."""
     if not settings.audit_anchor:
         return FileAnchor(settings.anchor_path)
-    bucket, _, prefix = settings.audit_anchor.removeprefix("s3://").partition("/")
-    return S3Anchor(bucket, prefix, settings.audit_anchor_days)
+    return S3Anchor.at(settings.audit_anchor, settings.audit_anchor_days)

@@ -267,4 +267,6 @@ class Anchor(Protocol):
         """The signed checkpoint of the largest tree that was kept, if any was."""
 
     async def keep(self, size: int, signed: str) -> None:
-        """Keep the signed checkpoint of ``size`` leaves. To keep it again changes nothing."""
+        """Keep the signed checkpoint of ``size`` leaves. To keep it again changes nothing,
+        and neither does another signature of the same text; ``CheckpointConflict`` where
+        the text of the one that was kept is another."""
