@@ -64,7 +64,7 @@ def export(
         if tenant is not None and tenant not in services.tenants:
             stop("There is no such tenant; policies/principals.yml names them.")
         with _written(output) as stream:
-            return await _export(services, wanted, tenant, stream)
+            return await write_bundle(services, wanted, tenant, stream)
 
     first, size = with_services(run)
     where = "" if output is None else f" to {output}"
@@ -121,10 +121,11 @@ def key(output: _Output = None) -> None:
         stream.write(f"{text}\n".encode())
 
 
-async def _export(
+async def write_bundle(
     services: "Services", wanted: "Wanted", tenant: str | None, stream: BinaryIO
 ) -> tuple[int, int]:
-    """The first leaf that was written, and the tree's size."""
+    """Write the bundle of the wanted stretch with the events of ``tenant`` (``None``: of
+    all); the first leaf that was written, and the tree's size."""
     from vault_service.services import log_export
     from vault_service.services.export_audit import VIEW
 
