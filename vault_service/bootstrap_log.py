@@ -37,8 +37,7 @@ class TransparencyLog:
     def close(self) -> None:
         """Let the threads end that talk to AWS."""
         self.signer.close()
-        if isinstance(self.anchor, S3Anchor):
-            self.anchor.close()
+        self.anchor.close()
 
 
 def transparency_log(

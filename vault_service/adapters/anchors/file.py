@@ -48,6 +48,9 @@ class FileAnchor:
         else."""
         await asyncio.to_thread(_reported, lambda: self._keep(size, signed))
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def _newest(self) -> str | None:
         try:
             self._check_directory()
