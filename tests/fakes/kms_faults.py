@@ -6,6 +6,8 @@
         kms.mode = Mode.HANG     # from now on, until changed
         kms.disable(arn)         # state of one key, obeyed in every mode
 
+Signing keys are made with ``create_signing_key()``.
+
 It is an HTTP server in front of moto. moto lets disabled keys and keys that await
 deletion work, and AWS does not: the proxy looks up the key's state first and answers as
 AWS would. Subprocesses are pointed at it with ``environment()``. Each connection
@@ -23,12 +25,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-_CRYPTOGRAPHIC = frozenset({"Encrypt", "Decrypt", "GenerateDataKey", "Sign"})
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+_CRYPTOGRAPHIC = frozenset({"Encrypt", "Decrypt", "GenerateDataKey", "GetPublicKey", "Sign"})
 _REGION = "eu-west-1"
 
 
 class Mode(StrEnum):
-    """How the service behaves. Faults concern cryptographic operations alone."""
+    """How the service behaves. Faults concern what is done with keys, not to them."""
 
     OK = "ok"
     REFUSE = "refuse"  # nothing listens on the port
@@ -44,6 +49,9 @@ class Mode(StrEnum):
     WRONG_PLAINTEXT = "wrong_plaintext"  # another 32 bytes than were wrapped
     SHORT_PLAINTEXT = "short_plaintext"  # 16 of the 32 bytes
     WRONG_KEY = "wrong_key"  # right plaintext, said to be from another key
+    WRONG_SIGNATURE = "wrong_signature"  # a signature of something else
+    NO_SIGNATURE = "no_signature"  # of no bytes that could be one
+    WRONG_CURVE = "wrong_curve"  # a P-384 public key, said to be P-256
     TRUNCATED_BLOB = "truncated_blob"  # ciphertext cut short on its way in and out
 
 
@@ -119,6 +127,11 @@ class KmsFaultProxy:
         """A new symmetric key; its ARN."""
         return str(self._admin("CreateKey", {})["KeyMetadata"]["Arn"])
 
+    def create_signing_key(self, spec: str = "ECC_NIST_P256", usage: str = "SIGN_VERIFY") -> str:
+        """A new asymmetric key; its ARN."""
+        wanted = {"KeySpec": spec, "KeyUsage": usage}
+        return str(self._admin("CreateKey", wanted)["KeyMetadata"]["Arn"])
+
     def disable(self, arn: str) -> None:
         """Disable a key, as an administrator would."""
         self._admin("DisableKey", {"KeyId": _id(arn)})
@@ -170,6 +183,8 @@ class KmsFaultProxy:
             return _refusal(400, "KMSInvalidStateException")
         if mode is Mode.TRUNCATED_BLOB and "CiphertextBlob" in body:
             body = {**body, "CiphertextBlob": _cut(body["CiphertextBlob"])}
+        if mode is Mode.WRONG_SIGNATURE and "Message" in body:
+            body = {**body, "Message": base64.b64encode(os.urandom(32)).decode()}
         status, answer = self.forward(operation, body)
         answer = _distorted(mode, answer)
         if "Plaintext" in answer:
@@ -254,6 +269,11 @@ def _cut(blob: str) -> str:
     return base64.b64encode(base64.b64decode(blob)[:-7]).decode()
 
 
+def _p384_public_key() -> bytes:
+    key = ec.generate_private_key(ec.SECP384R1()).public_key()
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
 def _distorted(mode: Mode, answer: dict[str, Any]) -> dict[str, Any]:
     match mode:
         case Mode.WRONG_PLAINTEXT if "Plaintext" in answer:
@@ -264,6 +284,10 @@ def _distorted(mode: Mode, answer: dict[str, Any]) -> dict[str, Any]:
         case Mode.WRONG_KEY if "KeyId" in answer:
             last = "1" if answer["KeyId"].endswith("0") else "0"
             return {**answer, "KeyId": answer["KeyId"][:-1] + last}
+        case Mode.NO_SIGNATURE if "Signature" in answer:
+            return {**answer, "Signature": base64.b64encode(b"\x30\x06").decode()}
+        case Mode.WRONG_CURVE if "PublicKey" in answer:
+            return {**answer, "PublicKey": base64.b64encode(_p384_public_key()).decode()}
         case Mode.TRUNCATED_BLOB if "CiphertextBlob" in answer:
             return {**answer, "CiphertextBlob": _cut(answer["CiphertextBlob"])}
     return answer

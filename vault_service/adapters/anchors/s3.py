@@ -154,6 +154,9 @@ class S3Anchor:
             Bucket=self._bucket, Prefix=self._prefix, PaginationConfig={"PageSize": _PAGE}
         )
         for page in pages:
+            if "KeyCount" not in page:
+                # A gateway's page, say: botocore reads it as an answer without fields.
+                raise self._s3.failed()
             for entry in page.get("Contents", ()):
                 if self._key.fullmatch(entry["Key"]):
                     return decoded(self._read(client, entry["Key"]))
@@ -165,7 +168,7 @@ class S3Anchor:
         key = f"{self._prefix}{MAX_SIZE - size:019d}-{size}"
         body = signed.encode()
         try:
-            client.put_object(
+            answer = client.put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=body,
@@ -181,6 +184,10 @@ class S3Anchor:
                 raise
             # It is there: from before, or from a first attempt whose answer was lost.
             compare(size, self._read(client, key), signed)
+            return
+        if "VersionId" not in answer:
+            # Buckets with Object Lock have versions: it was not S3 that answered.
+            raise self._s3.failed()
 
     def _read(self, client: Any, key: str) -> bytes:
         with client.get_object(Bucket=self._bucket, Key=key)["Body"] as body:
