@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from vault_service.api.app import create_app
-from vault_service.bootstrap import configure_logging, housekeeping, open_services, traces
+from vault_service.bootstrap import configure_logging, open_services, traces
+from vault_service.housekeeping import housekeeping
 from vault_service.settings import Settings, load
 
 

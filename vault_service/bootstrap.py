@@ -1,9 +1,8 @@
 """The composition root: builds the adapters and hands them to the use cases."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -29,17 +28,20 @@ from vault_service.adapters.postgres.token_store import PostgresTokenStore
 from vault_service.adapters.telemetry.logs import configure_logging
 from vault_service.adapters.telemetry.metrics import Metrics
 from vault_service.api.application import Application
+from vault_service.bootstrap_log import TransparencyLog, transparency_log
 from vault_service.domain.catalog import Catalog, Domain
-from vault_service.domain.errors import ConfigurationError, VaultError
+from vault_service.domain.errors import ConfigurationError
 from vault_service.domain.ports import KeyWrapper
 from vault_service.domain.principals import Principal
 from vault_service.services.authenticate import Authenticator
 from vault_service.services.authorize import Authorizer
 from vault_service.services.detokenize import Detokenize
+from vault_service.services.export_audit import ExportAudit
 from vault_service.services.idempotency import Idempotency
 from vault_service.services.keys import Keyring
 from vault_service.services.lookup import Lookup
 from vault_service.services.principals import ApiKeys
+from vault_service.services.proofs import Proofs
 from vault_service.services.read_audit import ReadAudit
 from vault_service.services.recording import Recorder
 from vault_service.services.throttle import AttemptLimiter
@@ -56,16 +58,12 @@ __all__ = [
     "Services",
     "configure_logging",
     "database_url",
-    "housekeeping",
     "migrate_embedded",
     "open_services",
     "traces",
     "utc_now",
     "wrappers",
 ]
-
-_FLUSH_SECONDS = 5.0
-_TIDY_SECONDS = 600.0
 
 
 def utc_now() -> datetime:
@@ -87,6 +85,8 @@ class Services:
     throttle: PostgresThrottle
     idempotency: PostgresIdempotency
     budgets: PostgresBudgets
+    metrics: Metrics
+    log: TransparencyLog
     application: Application
 
     @property
@@ -165,6 +165,8 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
         throttle = PostgresThrottle(database)
         idempotency = PostgresIdempotency(database)
         budgets = PostgresBudgets(database)
+        log = transparency_log(settings, database, metrics, utc_now)
+        closing.callback(log.close)
         readiness = Readiness(database, lambda: recorder.system_event("check_readiness"))
         verifier = CredentialVerifier(
             principals, credentials, utc_now, **_verifiers(settings, closing)
@@ -186,8 +188,13 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
             tokens=Tokens(catalog, authorizer, keyring, store, recorder),
             read_audit=ReadAudit(authorizer, PostgresAuditReader(database), store, recorder),
             timeline=Timeline(authorizer, PostgresSubjectLog(database), store, recorder),
+            proofs=Proofs(authorizer, log.reader, store, recorder, log.signer),
+            export_audit=ExportAudit(
+                authorizer, log.reader, store, recorder, log.signer, log.origin
+            ),
             clock=utc_now,
             observer=metrics,
+            unsealed=log.unsealed,
             readiness={
                 "database": readiness.database,
                 "keys": keyring.probe,
@@ -206,6 +213,8 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
             throttle=throttle,
             idempotency=idempotency,
             budgets=budgets,
+            metrics=metrics,
+            log=log,
             application=application,
         )
 
@@ -252,35 +261,3 @@ def traces(settings: Settings) -> "Tracing":
     from vault_service.adapters.telemetry.traces import tracing
 
     return tracing(settings.otlp_endpoint, environment=settings.environment)
-
-
-@asynccontextmanager
-async def housekeeping(services: Services) -> AsyncIterator[None]:
-    """Runs what a serving process does in the background, until the block ends:
-    last-used times are written, old idempotency keys and budget windows removed."""
-    with suppress(VaultError):
-        # The first use of a wrapping key loads the Encryption SDK, which takes seconds.
-        await services.keyring.probe()
-    task = asyncio.create_task(_keep_house(services))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        with suppress(VaultError):
-            await services.application.authenticator.flush(everything=True)
-
-
-async def _keep_house(services: Services) -> None:
-    tidied = 0.0
-    while True:
-        await asyncio.sleep(_FLUSH_SECONDS)
-        # What fails now is done the next time; the database's absence shows elsewhere.
-        with suppress(VaultError):
-            await services.application.authenticator.flush()
-            if time.monotonic() - tidied > _TIDY_SECONDS:
-                for tenant in services.tenants:
-                    await services.idempotency.forget(tenant, utc_now())
-                    await services.budgets.forget(tenant, utc_now())
-                tidied = time.monotonic()

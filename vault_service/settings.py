@@ -26,7 +26,10 @@ class Settings:
     home: Path = Path(".strongroom")
     database_url: str = field(default="", repr=False)
     kms_key_arns: Mapping[Domain, str] = field(default_factory=dict)
+    audit_origin: str = "strongroom/audit"
     audit_signing_key_arn: str = ""
+    audit_anchor: str = ""
+    audit_anchor_days: int = 400
     policy_dir: Path = Path("policies")
     pg_bindir: Path | None = None
     host: str = "127.0.0.1"
@@ -47,6 +50,16 @@ class Settings:
     def embedded(self) -> bool:
         """Whether the embedded PostgreSQL under ``home`` is used."""
         return not self.database_url
+
+    @property
+    def signing_key_path(self) -> Path:
+        """Where the local signing key lies, used where no KMS key is set."""
+        return self.home / "audit-signing.key"
+
+    @property
+    def anchor_path(self) -> Path:
+        """Where copies of checkpoints are kept, where no bucket is set."""
+        return self.home / "checkpoints"
 
     @property
     def root_key_path(self) -> Path:
@@ -78,7 +91,12 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         home=Path(get("STRONGROOM_HOME") or ".strongroom").absolute(),
         database_url=get("STRONGROOM_DATABASE_URL", ""),
         kms_key_arns=arns,
+        audit_origin=_origin(get("STRONGROOM_AUDIT_ORIGIN") or "strongroom/audit"),
         audit_signing_key_arn=get("STRONGROOM_AUDIT_SIGNING_KEY_ARN", ""),
+        audit_anchor=get("STRONGROOM_AUDIT_ANCHOR_BUCKET", ""),
+        audit_anchor_days=_number(
+            get("STRONGROOM_AUDIT_ANCHOR_DAYS"), "STRONGROOM_AUDIT_ANCHOR_DAYS", 400, 36500
+        ),
         policy_dir=Path(get("STRONGROOM_POLICY_DIR") or "policies").absolute(),
         pg_bindir=_path(get("STRONGROOM_PG_BINDIR")),
         host=get("STRONGROOM_HOST") or "127.0.0.1",
@@ -126,6 +144,9 @@ def unsafe(settings: Settings) -> list[str]:
             )
     if not settings.kms_key_arns:
         problems.append("the local root key; set STRONGROOM_KMS_KEY_ARN_PCI and …_PII")
+    if not settings.audit_signing_key_arn:
+        # Each host would have a key of its own, and none accept what another signed.
+        problems.append("a local signing key; set STRONGROOM_AUDIT_SIGNING_KEY_ARN")
     if settings.docs:
         problems.append("documentation pages; unset STRONGROOM_DOCS")
     if settings.sts_test_endpoint:
@@ -137,6 +158,16 @@ def unsafe(settings: Settings) -> list[str]:
 
 def _path(text: str | None) -> Path | None:
     return Path(text).absolute() if text else None
+
+
+def _origin(text: str) -> str:
+    # What C2SP signed-note takes for the name of a key.
+    if not text.isprintable() or not text.isascii() or set(text) & set(" +"):
+        raise ConfigurationError(
+            "STRONGROOM_AUDIT_ORIGIN must be ASCII without spaces and plus signs, such as"
+            " vault.example/audit"
+        )
+    return text
 
 
 def _number(text: str | None, name: str, default: int, highest: int, lowest: int = 1) -> int:

@@ -24,8 +24,12 @@ def first(home: Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_story_holds(first: subprocess.CompletedProcess[str]) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
-    for part in ("same figures", "nothing in", "access_denied", "CB-1042", "principal issue-key"):
+    for part in (
+        *("same figures", "nothing in", "access_denied", "CB-1042", "principal issue-key"),
+        *("The receipt of the reveal", "each shown to extend the last", "was altered"),
+    ):
         assert part in first.stdout
+    assert first.stdout.count("TAMPERED.") >= 2
 
 
 def test_no_card_number_is_told_or_left_behind(
@@ -38,9 +42,13 @@ def test_no_card_number_is_told_or_left_behind(
     told = first.stdout + first.stderr + (home / "demo" / "service.log").read_text()
     assert not any(card in told for card in cards)
     assert sorted(path.name for path in (home / "demo").iterdir()) == [
+        "audit.ndjson",
+        "audit.vkey",
         "customers.parquet",
         "disputes.csv",
+        "kept.checkpoint",
         "orders.parquet",
+        "reveal.receipt",
         "service.log",
         "warehouse.duckdb",
     ]

@@ -15,6 +15,7 @@ SAFE = {
         "postgresql://vault:k2Jd9s0aPq@db.internal/strongroom?sslmode=verify-full"
     ),
     "STRONGROOM_KMS_KEY_ARN": KEY,
+    "STRONGROOM_AUDIT_SIGNING_KEY_ARN": KEY,
 }
 
 
@@ -56,6 +57,7 @@ def test_safe_production_settings_are_taken() -> None:
             "default database credentials",
         ),
         ({"STRONGROOM_KMS_KEY_ARN": ""}, "STRONGROOM_KMS_KEY_ARN_PCI"),
+        ({"STRONGROOM_AUDIT_SIGNING_KEY_ARN": ""}, "set STRONGROOM_AUDIT_SIGNING_KEY_ARN"),
         ({"STRONGROOM_DOCS": "on"}, "unset STRONGROOM_DOCS"),
         ({"STRONGROOM_STS_TEST_ENDPOINT": "http://127.0.0.1:1"}, "STS_TEST_ENDPOINT"),
         ({"STRONGROOM_OIDC_JWKS_URL": "http://issuer/jwks"}, "use https://"),
@@ -75,7 +77,7 @@ def test_production_refuses_what_is_unsafe_and_says_how_to_mend_it(
 def test_production_names_every_unsafe_setting_at_once() -> None:
     with pytest.raises(ConfigurationError) as refusal:
         load({"STRONGROOM_ENV": "prod", "STRONGROOM_DOCS": "1"})
-    assert str(refusal.value).count("\n- ") == 3
+    assert str(refusal.value).count("\n- ") == 4
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,15 @@ from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from vault_service import __version__
-from vault_service.api import audit, health, policy, subjects, tokenization, tokens
+from vault_service.api import (
+    audit,
+    health,
+    policy,
+    subjects,
+    tokenization,
+    tokens,
+    transparency,
+)
 from vault_service.api.endpoint import Endpoint
 from vault_service.api.limits import request_id_of
 from vault_service.api.openapi import Operation, document
@@ -116,6 +124,41 @@ OPERATIONS: Final = (
         "The access log of the caller's tenant, newest first",
         (200, *_ALWAYS, 403, 422),
         answer=audit.AuditAnswer,
+    ),
+    Operation(
+        Endpoint(transparency.checkpoint, route="/v1/audit/checkpoint", method="GET"),
+        "The newest signed checkpoint of the log (C2SP tlog-checkpoint)",
+        (200, *_ALWAYS, 404),
+        text=transparency.TEXT.decode(),
+    ),
+    Operation(
+        Endpoint(transparency.key, route="/v1/audit/key", method="GET"),
+        "The key that checkpoints are verified with (C2SP signed-note)",
+        (200, *_ALWAYS),
+        text=transparency.TEXT.decode(),
+    ),
+    Operation(
+        Endpoint(
+            transparency.proof,
+            route="/v1/audit/events/{id}/proof",
+            method="GET",
+            action=Action.READ_AUDIT,
+        ),
+        "The receipt of an event, which verifies alone (C2SP tlog-proof)",
+        (200, *_ALWAYS, 404, 422),
+        text=transparency.TEXT.decode(),
+    ),
+    Operation(
+        Endpoint(
+            transparency.export,
+            route="/v1/audit/export",
+            method="GET",
+            action=Action.READ_AUDIT,
+            parameters=transparency.EXPORT_PARAMETERS,
+        ),
+        "A stretch of the log that verifies offline, as newline-delimited JSON",
+        (200, *_ALWAYS, 403, 404, 422),
+        text=transparency.NDJSON.decode(),
     ),
     Operation(
         Endpoint(

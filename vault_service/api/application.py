@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from vault_service.domain.catalog import Catalog
@@ -9,7 +10,9 @@ from vault_service.domain.ports import BudgetStore, Clock, TokenStore
 from vault_service.services.authenticate import Authenticator
 from vault_service.services.authorize import Authorizer
 from vault_service.services.detokenize import Detokenize
+from vault_service.services.export_audit import ExportAudit
 from vault_service.services.lookup import Lookup
+from vault_service.services.proofs import Proofs
 from vault_service.services.read_audit import ReadAudit
 from vault_service.services.recording import Recorder
 from vault_service.services.timeline import Timeline
@@ -52,6 +55,10 @@ class Application:
     tokens: Tokens
     read_audit: ReadAudit
     timeline: Timeline
+    proofs: Proofs
+    export_audit: ExportAudit
     clock: Clock
     observer: Observer
     readiness: Mapping[str, Check]
+    unsealed: Callable[[], Awaitable[timedelta]]
+    """How old the oldest event is that is in no leaf of the log yet."""

@@ -58,8 +58,8 @@ async def events(call: Call) -> Answer:
             token=query.get("token"),
             subject=query.get("subject"),
             purpose=query.get("purpose"),
-            since=_time(query.get("from"), "from"),
-            until=_time(query.get("to"), "to"),
+            since=time_of(query.get("from"), "from"),
+            until=time_of(query.get("to"), "to"),
             before=whole_number(query["cursor"], "cursor") if "cursor" in query else None,
         ),
     )
@@ -74,7 +74,9 @@ async def events(call: Call) -> Answer:
     )
 
 
-def _time(text: str | None, name: str) -> datetime | None:
+def time_of(text: str | None, name: str) -> datetime | None:
+    """The time (RFC 3339; UTC where it names no zone) that a parameter gives, if it is
+    given; ``invalid_request`` for anything else."""
     if text is None:
         return None
     try:

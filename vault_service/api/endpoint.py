@@ -6,10 +6,12 @@ document, is counted, and, where a principal was known, is in the audit log befo
 answer leaves. Nothing of the path, query or body is ever logged.
 """
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -64,12 +66,13 @@ class Call:
 
 @dataclass(slots=True)
 class Answer:
-    """What a handler gives back."""
+    """What a handler gives back. ``rest`` is what comes after ``body``, piece by piece."""
 
     body: bytes = field(default=b"", repr=False)
     status: int = 200
     media_type: bytes = JSON
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    rest: AsyncGenerator[bytes, None] | None = None
 
 
 Handler = Callable[[Call], Awaitable[Answer]]
@@ -115,7 +118,10 @@ class Endpoint:
             answer = await self._failed(application, context, request_id, error)
         except Exception as error:  # noqa: BLE001  # the last line: nothing may escape it
             answer = await self._broken(application, context, request_id, error)
-        await _send(send, answer, request_id)
+        if answer.rest is None:
+            await _send(send, answer, request_id)
+        else:
+            await _stream(receive, send, answer, answer.rest, request_id)
         seconds = time.perf_counter() - started
         application.observer.request(self.route, self.method, answer.status, seconds)
 
@@ -200,18 +206,48 @@ class Endpoint:
 
 
 async def _send(send: Send, answer: Answer, request_id: str) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": [
-                (b"content-type", answer.media_type),
-                (b"content-length", str(len(answer.body)).encode()),
-                (b"x-request-id", request_id.encode()),
-                (b"cache-control", b"no-store"),
-                (b"x-content-type-options", b"nosniff"),
-                *answer.headers,
-            ],
-        }
-    )
+    length = (b"content-length", str(len(answer.body)).encode())
+    await send(_start(answer, request_id, length))
     await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _stream(
+    receive: Receive,
+    send: Send,
+    answer: Answer,
+    rest: AsyncGenerator[bytes, None],
+    request_id: str,
+) -> None:
+    """Send an answer piece by piece, until its end or until the caller has gone. Where it
+    breaks off, its last piece is never sent, and the connection ends in the middle."""
+    gone = asyncio.ensure_future(receive())
+    try:
+        async with aclosing(rest):
+            await send(_start(answer, request_id))
+            await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+            async for piece in rest:
+                if gone.done():
+                    return
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    except VaultError as error:
+        _log.error("answer_broken_off", code=error.code.value)
+    except Exception as error:  # noqa: BLE001  # as for the whole request
+        _log.error("answer_broken_off", error_class=type(error).__name__)
+    finally:
+        gone.cancel()
+
+
+def _start(answer: Answer, request_id: str, *more: tuple[bytes, bytes]) -> dict[str, Any]:
+    return {
+        "type": "http.response.start",
+        "status": answer.status,
+        "headers": [
+            (b"content-type", answer.media_type),
+            *more,
+            (b"x-request-id", request_id.encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+            *answer.headers,
+        ],
+    }

@@ -3,6 +3,7 @@ and without anything that is worth knowing outside it."""
 
 import asyncio
 import time
+from datetime import timedelta
 
 import msgspec
 from starlette.requests import Request
@@ -10,16 +11,21 @@ from starlette.responses import Response
 
 from vault_service.api.application import Application, Check
 from vault_service.domain.errors import VaultError
+from vault_service.services.sealing import ALARMING
 
 _CHECK_SECONDS = 3.0
 _encode = msgspec.json.Encoder().encode
 
 
 class ReadyAnswer(msgspec.Struct):
-    """The answer of ``GET /readyz``: each check by name, ``ok`` or an error code."""
+    """The answer of ``GET /readyz``: each check by name, ``ok`` or an error code; the age in
+    seconds of the oldest event that is not sealed, where it can be told, and whether that
+    is alarming. An alarm is for people: requests are served all the same."""
 
     status: str
     checks: dict[str, str]
+    unsealed_seconds: float | None
+    unsealed_alarm: bool
 
 
 async def healthz(request: Request) -> Response:
@@ -32,9 +38,17 @@ async def readyz(request: Request) -> Response:
     application: Application = request.app.state.application
     started = time.perf_counter()
     names = list(application.readiness)
-    found = await asyncio.gather(*(_run(application.readiness[name]) for name in names))
+    found, unsealed = await asyncio.gather(
+        asyncio.gather(*(_run(application.readiness[name]) for name in names)),
+        _unsealed(application),
+    )
     ready = all(result == "ok" for result in found)
-    body = ReadyAnswer("ready" if ready else "not ready", dict(zip(names, found, strict=True)))
+    body = ReadyAnswer(
+        "ready" if ready else "not ready",
+        dict(zip(names, found, strict=True)),
+        None if unsealed is None else unsealed.total_seconds(),
+        unsealed is not None and unsealed > ALARMING,
+    )
     status = 200 if ready else 503
     application.observer.request("/readyz", "GET", status, time.perf_counter() - started)
     return Response(_encode(body), status, media_type="application/json")
@@ -45,6 +59,14 @@ async def metrics(request: Request) -> Response:
     application: Application = request.app.state.application
     body, media_type = application.observer.render()
     return Response(body, media_type=media_type)
+
+
+async def _unsealed(application: Application) -> timedelta | None:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            return await application.unsealed()
+    except (VaultError, TimeoutError):
+        return None
 
 
 async def _run(check: Check) -> str:

@@ -67,13 +67,15 @@ _LIMITS: Final[dict[str, dict[str, dict[str, Any]]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What the document says of a route beyond its endpoint."""
+    """What the document says of a route beyond its endpoint. ``text`` is the media type of
+    an answer that is not JSON."""
 
     endpoint: Endpoint
     summary: str
     statuses: tuple[int, ...]
     request: type | None = None
     answer: type | None = None
+    text: str | None = None
     arrow: bool = False
     idempotent: bool = False
 
@@ -158,6 +160,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _response(operation: Operation, status: int) -> dict[str, Any]:
     if status >= 400:
         return _content(_TEXTS[status], Problem, "application/problem+json")
+    if operation.text is not None:
+        content = {operation.text: {"schema": {"type": "string"}}}
+        return {"description": _TEXTS[status], "content": content}
     if operation.answer is None or status == 204:
         return {"description": _TEXTS[status]}
     found = _content(_TEXTS[status], operation.answer)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from vault_service.cli.audit_export import checkpoint, export, key, receipt
 from vault_service.cli.audit_review import review
 from vault_service.cli.audit_verify import verify
 from vault_service.cli.operation import operator, stop, with_services
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from vault_service.bootstrap import Services
 
 app = typer.Typer(help="Read the audit log.", no_args_is_help=True)
-app.command()(review)
-app.command()(verify)
+for command in (export, verify, receipt, checkpoint, key, review):
+    app.command()(command)
 
 _NO_TENANT: Final = "-"
 _PAGE: Final = 1000

@@ -16,10 +16,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vault_service.cli import demo_data, demo_warehouse
+from vault_service.cli import demo_data, demo_log, demo_warehouse
 from vault_service.cli.audit import told
-from vault_service.cli.demo_story import CASE, Story, end
-from vault_service.cli.demo_vault import demo_environment, running_vault
+from vault_service.cli.demo_story import CASE, DoesNotHold, Story, end
+from vault_service.cli.demo_vault import RunningVault, demo_environment, running_vault
 from vault_service.cli.operation import log_to_stderr, stop
 from vault_service.client import Client, RequestRefused, StrongroomError
 from vault_service.client.files import Summary, tokenize_file
@@ -29,10 +29,6 @@ from vault_service.client.scanning import ScanReport, scan_paths
 from vault_service.domain.errors import Code, ConfigurationError, VaultError
 
 _PRINCIPALS = ("warehouse-loader", "support-agent", "chargeback-service", "auditor")
-
-
-class _DoesNotHold(Exception):
-    """Something that the demo promised did not come true."""
 
 
 def demo() -> None:
@@ -63,13 +59,13 @@ def demo() -> None:
         )
         _make(folder)
         with (
-            running_vault(settings, folder / "service.log", _PRINCIPALS) as (url, keys),
+            running_vault(settings, folder / "service.log", _PRINCIPALS) as vault,
             _plaintext(folder) as plaintext,
         ):
-            story.say(f"The service answers at {url}. API keys are issued for one day to")
+            story.say(f"The service answers at {vault.url}. API keys are issued for one day to")
             story.say(f"{', '.join(_PRINCIPALS)}; the vault keeps only their hashes.")
-            _tour(story, url, keys, plaintext, folder)
-    except _DoesNotHold as error:
+            _tour(story, vault, plaintext, folder)
+    except DoesNotHold as error:
         typer.echo(f"\nThis did not hold: {error}", err=True)
         raise typer.Exit(1) from None
     except (ConfigurationError, StrongroomError) as error:
@@ -79,7 +75,8 @@ def demo() -> None:
     end(story, folder, time.monotonic() - started)
 
 
-def _tour(story: Story, url: str, keys: dict[str, str], plaintext: Path, folder: Path) -> None:
+def _tour(story: Story, vault: RunningVault, plaintext: Path, folder: Path) -> None:
+    url, keys = vault.url, vault.keys
     shop = demo_data.write_shop(plaintext)
     spent = demo_warehouse.load(None, shop.customers, shop.orders)
     with (
@@ -107,17 +104,21 @@ def _tour(story: Story, url: str, keys: dict[str, str], plaintext: Path, folder:
             )
         tokenized = demo_warehouse.load(folder / "warehouse.duckdb", customers, orders)
         _compare(story, spent, tokenized)
+        demo_log.keep(folder, auditor.audit_key(), auditor.audit_checkpoint())
         _scan(story, plaintext, folder)
         token, number = tokenized[0].card, spent[0].card
         events = _refuse(story, loader, agent, token, number)
         events.append(_permit(story, disputes, token, number))
         _audit(story, auditor, token, events)
+        demo_log.verify_offline(
+            story, folder, disputes.receipt(events[-1]), events[-1], vault.export_log
+        )
     _write_disputes(folder / "disputes.csv", [each.card for each in tokenized[:3]])
 
 
 def _check_run(summary: Summary) -> None:
     if summary.rejected or summary.written != summary.rows:
-        raise _DoesNotHold("every row of the shop is tokenized")
+        raise DoesNotHold("every row of the shop is tokenized")
 
 
 def _compare(
@@ -137,9 +138,9 @@ def _compare(
         )
     story.show(table)
     if [each[:3] for each in spent] != [each[:3] for each in tokenized]:
-        raise _DoesNotHold("the warehouse gives the same figures by token as by card number")
+        raise DoesNotHold("the warehouse gives the same figures by token as by card number")
     if len({each.card for each in tokenized}) != len(tokenized):
-        raise _DoesNotHold("every card has a token of its own")
+        raise DoesNotHold("every card has a token of its own")
     story.say(f"All {len(spent):,} cards give the same figures.")
 
 
@@ -153,9 +154,9 @@ def _scan(story: Story, plaintext: Path, folder: Path) -> None:
     story.say(f"In the plain files: {_found(before)}.")
     story.say(f"In the warehouse and the files it was loaded from: {_found(after)}.")
     if not _cards(before):
-        raise _DoesNotHold("the scan finds card numbers where they are")
+        raise DoesNotHold("the scan finds card numbers where they are")
     if after.findings or after.unreadable or after.values == 0:
-        raise _DoesNotHold("the scan finds nothing in the warehouse")
+        raise DoesNotHold("the scan finds nothing in the warehouse")
 
 
 def _found(report: ScanReport) -> str:
@@ -176,7 +177,7 @@ def _refuse(story: Story, loader: Client, agent: Client, token: str, number: str
     masked = agent.detokenize_items([DetokenizeItem(token)], purpose="customer_support")
     shown = masked.items[0].value
     if shown is None or shown == number or not shown.endswith(number[-4:]):
-        raise _DoesNotHold("the support agent sees the card number masked")
+        raise DoesNotHold("the support agent sees the card number masked")
     story.say(f"The support agent may see it masked: {shown}")
     events = list(masked.event_ids)
     for who, client, purpose in (
@@ -186,7 +187,7 @@ def _refuse(story: Story, loader: Client, agent: Client, token: str, number: str
         answer = _answer(client, token, purpose)
         why = client.explain("detokenize", "pan", purpose=purpose, form="plain")
         if answer != Code.ACCESS_DENIED or why.allowed:
-            raise _DoesNotHold(f"{who} is refused the whole card number")
+            raise DoesNotHold(f"{who} is refused the whole card number")
         policies = ", ".join(why.policies) or "none permits it"
         story.say(f"{who} asks for all of it and is refused: {answer} ({policies}).")
     return events
@@ -209,7 +210,7 @@ def _permit(story: Story, disputes: Client, token: str, number: str) -> str:
     except RequestRefused:
         answer = None
     if answer is None or answer.items[0].value != number:
-        raise _DoesNotHold("the chargeback service gets the card number back")
+        raise DoesNotHold("the chargeback service gets the card number back")
     story.say(
         f"The chargeback service asks for purpose chargeback, case {CASE}, and gets the number:"
         f" {len(number)} digits, the same as in the shop's file (not shown here)."
@@ -231,11 +232,11 @@ def _audit(story: Story, auditor: Client, token: str, events: list[str]) -> None
     if denied != {"support-agent", "warehouse-loader"} or any(
         event not in newest for event in events
     ):
-        raise _DoesNotHold("every reveal and refusal of the token is in the audit log")
+        raise DoesNotHold("every reveal and refusal of the token is in the audit log")
     if (allowed.get("purpose"), allowed.get("case")) != ("chargeback", CASE):
-        raise _DoesNotHold("the audit log says why the number was revealed")
+        raise DoesNotHold("the audit log says why the number was revealed")
     if not any(event["action"] == "tokenize" for event in found):
-        raise _DoesNotHold("the audit log knows who tokenized the card")
+        raise DoesNotHold("the audit log knows who tokenized the card")
 
 
 def _only(event: dict[str, Any], token: str) -> dict[str, Any]:

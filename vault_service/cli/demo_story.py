@@ -14,6 +14,10 @@ CASE: Final = "CB-1042"
 """The dispute that the demo is about."""
 
 
+class DoesNotHold(Exception):
+    """Something that the demo promised did not come true."""
+
+
 class Story:
     """Numbered chapters on standard output."""
 
@@ -43,7 +47,8 @@ def end(story: Story, folder: Path, seconds: float) -> None:
         f"Done in {seconds:.0f} seconds",
         "The plain files are deleted and the demo's API keys revoked. Left behind:",
     )
-    story.say(f"{folder}: warehouse.duckdb, the tokenized files, service.log")
+    story.say(f"{folder}: warehouse.duckdb, the tokenized files, service.log,")
+    story.say("and for the auditor: audit.ndjson, audit.vkey, kept.checkpoint, reveal.receipt")
     story.say(f"{home}: PostgreSQL's data and the root key (delete the folder to forget it all)")
     story.say("")
     story.say("Next, in one terminal:")
@@ -52,8 +57,8 @@ def end(story: Story, folder: Path, seconds: float) -> None:
     for line in [*prefix, f"{program} dev"]:
         story.say(f"  {line}")
     story.say("and in another:")
-    shown = folder / "disputes.csv"
-    where = shown if moved else shown.relative_to(Path.cwd())
+    place = folder if moved else folder.relative_to(Path.cwd())
+    where, log = place / "disputes.csv", place / "audit.ndjson"
     for line in [
         *prefix,
         "export STRONGROOM_URL=http://127.0.0.1:8200",
@@ -62,6 +67,9 @@ def end(story: Story, folder: Path, seconds: float) -> None:
         f" --purpose chargeback --case {CASE} -o disputed.csv",
         f"{program} scan disputed.csv",
         f"{program} audit tail -n 5",
+        f"{program} audit verify {shlex.quote(str(log))} --key"
+        f" {shlex.quote(str(place / 'audit.vkey'))} --since"
+        f" {shlex.quote(str(place / 'kept.checkpoint'))}",
         f"{program} policy explain --principal support-agent --action detokenize"
         " --data-class pan --form plain --purpose customer_support",
         f"{program} doctor",

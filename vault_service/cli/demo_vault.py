@@ -6,6 +6,7 @@ import subprocess  # nosec B404 - starts this program's own service
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -35,12 +36,26 @@ def demo_environment() -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class RunningVault:
+    """A service that is ready at ``url``, and an API key of each principal."""
+
+    url: str
+    keys: dict[str, str] = field(repr=False)
+    settings: "Settings"
+    database_url: str = field(repr=False)
+
+    def export_log(self, path: Path) -> None:
+        """Write the whole audit log as a bundle, as ``strongroom audit export`` does."""
+        asyncio.run(_export(self.settings, self.database_url, path))
+
+
 @contextmanager
 def running_vault(
     settings: "Settings", log: Path, principals: Sequence[str]
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """The URL of a service that is ready, and an API key of each of the principals, good
-    within the block: then the keys are revoked and the service is stopped.
+) -> Iterator[RunningVault]:
+    """A service and API keys that are good within the block: then the keys are revoked and
+    the service is stopped.
 
     The service logs to ``log``. :class:`ConfigurationError` where it does not start.
     """
@@ -60,7 +75,7 @@ def running_vault(
                 line = process.stdout.readline()
                 if not line:
                     raise ConfigurationError(f"The service did not start; {log} says why.")
-                yield line.split()[-1], keys
+                yield RunningVault(line.split()[-1], keys, settings, url)
             finally:
                 asyncio.run(_revoke(settings, url, keys))
         finally:
@@ -80,6 +95,16 @@ async def _issue(settings: "Settings", url: str, principals: Sequence[str]) -> d
             name: await services.api_keys.issue(name, operator(), days=1) for name in principals
         }
     return {name: key.secret.reveal() for name, key in issued.items()}
+
+
+async def _export(settings: "Settings", url: str, path: Path) -> None:
+    from vault_service.bootstrap import open_services
+    from vault_service.cli.audit_export import write_bundle
+    from vault_service.services.log_export import Wanted
+
+    async with open_services(settings, url) as services:
+        with path.open("wb") as stream:
+            await write_bundle(services, Wanted(), None, stream)
 
 
 async def _revoke(settings: "Settings", url: str, keys: dict[str, str]) -> None:

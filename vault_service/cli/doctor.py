@@ -13,7 +13,7 @@ _MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
-    """Check settings, policies, keys, database, clock, audit and disk space.
+    """Check settings, policies, keys, database, clock, audit, its log and disk space.
 
     Says how to mend what it finds. Exit 0: sound, though there may be warnings; 1:
     something must be mended.

@@ -18,6 +18,7 @@ from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.readiness import Readiness
 from vault_service.bootstrap import utc_now, wrappers
 from vault_service.cli.doctor_database import UPGRADE, Check, database_checks, schema_checks
+from vault_service.cli.doctor_log import log_checks
 from vault_service.cli.operation import database
 from vault_service.domain.errors import ConfigurationError, VaultError
 from vault_service.domain.ports import KeyWrapper
@@ -127,6 +128,8 @@ async def _services(settings: Settings, url: str, bundle: PolicyBundle | None) -
         checks += await _keys(settings, opened if ready else None, tenants)
         if ready and bundle is not None:
             checks.append(await _audit(opened, bundle, tenants))
+        if ready:
+            checks += [check async for check in log_checks(settings, opened, utc_now)]
         return checks
     finally:
         await opened.close()

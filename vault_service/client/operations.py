@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 JSON_HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
 _ACCEPT: Final = {"accept": "application/json"}
+_ACCEPT_TEXT: Final = {"accept": "text/plain, application/problem+json"}
 encode: Final = msgspec.json.encode
 
 
@@ -217,6 +218,30 @@ def audit_page(filters: Mapping[str, Any], retry: Retry) -> Steps[AuditPage]:
     """One page of ``GET /v1/audit/events``."""
     query = urlencode({name: value for name, value in filters.items() if value is not None})
     return _get("/v1/audit/events" + (f"?{query}" if query else ""), AuditPage, retry)
+
+
+def receipt(event_id: str, retry: Retry) -> Steps[str]:
+    """``GET /v1/audit/events/{id}/proof``."""
+    return _text(f"/v1/audit/events/{quote(event_id, safe='')}/proof", retry)
+
+
+def checkpoint(retry: Retry) -> Steps[str]:
+    """``GET /v1/audit/checkpoint``."""
+    return _text("/v1/audit/checkpoint", retry)
+
+
+def verifier_key(retry: Retry) -> Steps[str]:
+    """``GET /v1/audit/key``."""
+    return (yield from _text("/v1/audit/key", retry)).strip()
+
+
+def _text(path: str, retry: Retry) -> Steps[str]:
+    answer = yield from exchange(Call("GET", path, headers=_ACCEPT_TEXT), Tries(retry))
+    if answer.status != 200:
+        raise refusal(answer)
+    if answer.media_type != "text/plain":
+        raise UnexpectedAnswer(answer.status, answer.headers.get("x-request-id"))
+    return answer.content.decode()
 
 
 def merged(outcomes: Sequence[Outcome[Item]]) -> Outcome[Item]:

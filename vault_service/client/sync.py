@@ -171,6 +171,20 @@ class Client:
                 return
             query["cursor"] = page.next_cursor
 
+    def receipt(self, event_id: str) -> str:
+        """The proof that an event (of ``event_ids``) is in the log: it holds the event and
+        verifies alone, with ``strongroom audit verify``. Waits some seconds where it is new."""
+        return self._transport.run(operations.receipt(event_id, self._retry))
+
+    def audit_checkpoint(self) -> str:
+        """The log's newest signed checkpoint. Keep it: it shows later that the log was
+        neither rolled back nor rewritten."""
+        return self._transport.run(operations.checkpoint(self._retry))
+
+    def audit_key(self) -> str:
+        """The key that the log's checkpoints are verified with; compare it by another way."""
+        return self._transport.run(operations.verifier_key(self._retry))
+
     def run_all(self, many: Sequence[Steps[T]]) -> list[T]:
         """Run steps of this package (``arrow``, ``operations``) side by side; their
         results in order. The first failure is raised and stops the rest."""

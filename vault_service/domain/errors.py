@@ -138,6 +138,19 @@ class KeyUnavailable(VaultError):
         super().__init__(Code.KEY_UNAVAILABLE, detail, retry_after=retry_after)
 
 
+class CheckpointConflict(VaultError):
+    """Another checkpoint of the same size was kept elsewhere before: the log was rewritten
+    since, or two of them are kept in one place."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Code.AUDIT_UNAVAILABLE,
+            "Another checkpoint of this size was kept before; compare both before anything"
+            " else is done with this log.",
+            retry_after=30,
+        )
+
+
 class IdempotencyMismatch(VaultError):
     """An ``Idempotency-Key`` came again with another body."""
 

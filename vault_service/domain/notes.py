@@ -59,7 +59,7 @@ class VerifierKey:
     _public_key: ec.EllipticCurvePublicKey = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if _KEY_NAME.fullmatch(self.name) is None:
+        if not is_key_name(self.name):
             raise NoteMalformed("not a key name")
         object.__setattr__(self, "_public_key", _p256_key(self.public_key_der))
 
@@ -114,10 +114,16 @@ class Note:
     signatures: tuple[NoteSignature, ...]
 
 
+def is_key_name(name: str) -> bool:
+    """Whether ``name`` can stand in a signature line and a verifier key: not empty, and
+    without white space, ``+`` and control characters."""
+    return _KEY_NAME.fullmatch(name) is not None
+
+
 def sign_line(name: str, key_id: bytes, signature: bytes) -> str:
     """The signature line, with its newline; a note is its text, a newline and such lines.
     :class:`NoteMalformed` where the name or the id cannot stand in one."""
-    if _KEY_NAME.fullmatch(name) is None or len(key_id) != 4 or not signature:
+    if not is_key_name(name) or len(key_id) != 4 or not signature:
         raise NoteMalformed("not a signature")
     return f"{_DASH}{name} {base64.b64encode(key_id + signature).decode()}\n"
 
@@ -168,7 +174,7 @@ def decode_base64(text: str) -> bytes:
 
 def _parse_signature(line: str) -> NoteSignature:
     name, space, encoded = line.removeprefix(_DASH).partition(" ")
-    if not line.startswith(_DASH) or not space or _KEY_NAME.fullmatch(name) is None:
+    if not line.startswith(_DASH) or not space or not is_key_name(name):
         raise NoteMalformed("not a signature line")
     data = decode_base64(encoded)
     if len(data) <= 4:

@@ -248,7 +248,11 @@ class CheckpointSigner(Protocol):
 
     @property
     def key(self) -> VerifierKey:
-        """The public key, of the same name."""
+        """The public key, of the same name; ``KeyUnavailable`` where it was not fetched yet.
+        Never waits."""
+
+    async def open(self) -> VerifierKey:
+        """The same, fetched where it was not yet; ``KeyUnavailable`` when it cannot be had."""
 
     async def sign(self, message: bytes) -> bytes:
         """The ASN.1 DER signature over SHA-256 of ``message``; ``KeyUnavailable`` when the
@@ -263,4 +267,6 @@ class Anchor(Protocol):
         """The signed checkpoint of the largest tree that was kept, if any was."""
 
     async def keep(self, size: int, signed: str) -> None:
-        """Keep the signed checkpoint of ``size`` leaves. To keep it again changes nothing."""
+        """Keep the signed checkpoint of ``size`` leaves. To keep it again changes nothing,
+        and neither does another signature of the same text; ``CheckpointConflict`` where
+        the text of the one that was kept is another."""

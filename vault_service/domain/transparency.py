@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-TileId = tuple[int, int]
-"""Level and index of a tile; see :mod:`vault_service.domain.tiles`."""
+from vault_service.domain.bundle import Reason
+from vault_service.domain.tiles import TileId
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class TreeReader(Protocol):
 
 
 class Sealing(TreeReader, Protocol):
-    """The log in the hands of the one sealer that leads. Every method raises
-    :class:`Overtaken` where it does not lead any more."""
+    """The log in the hands of the one sealer that leads. Where its connection was lost, and
+    so the lead, every method raises ``database_unavailable``."""
 
     async def state(self) -> TreeState:
         """The tree as committed."""
@@ -70,7 +70,8 @@ class Sealing(TreeReader, Protocol):
     async def extend(
         self, old_size: int, leaves: Sequence[Leaf], tiles: Mapping[TileId, bytes]
     ) -> None:
-        """Add the leaves from ``old_size`` on and write the tiles, in one transaction."""
+        """Add the leaves from ``old_size`` on and write the tiles, in one transaction.
+        Raises :class:`Overtaken`, and writes nothing, where the tree has another size."""
 
     async def keep_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
         """Make a signed checkpoint durable."""
@@ -90,26 +91,27 @@ class Sealing(TreeReader, Protocol):
 class SealingLog(Protocol):
     """Where sealers compete."""
 
-    def lead(self) -> AbstractAsyncContextManager[Sealing]:
-        """The log, held alone until the block ends. Waits while another holds it; where
-        that one dies, whoever asks next takes over."""
+    def lead(self, *, wait: bool = True) -> AbstractAsyncContextManager[Sealing]:
+        """The log, held alone until the block ends. Waits while another holds it, or, with
+        ``wait`` false, raises :class:`Overtaken`; where that one dies, whoever asks next
+        takes over."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
     """An event and its leaf. ``leaf_index`` and ``hash`` (as sealed) are ``None`` until it
     is sealed; ``body``, its canonical bytes, is ``None`` where it is withheld, and ``why``
-    says so: ``tenant`` (another's), ``missing`` (not in the table any more)."""
+    says why."""
 
     leaf_index: int | None
     hash: bytes | None
     body: bytes | None
-    why: str | None = None
+    why: Reason | None = None
 
 
 class LogContents(TreeReader, Protocol):
     """The log of all tenants. What is sealed never changes, so that it is read piece by
-    piece without holding the database up."""
+    piece: however slow the reader, no transaction is held open for it."""
 
     async def checkpoints(self, after: int, upto: int) -> Sequence[StoredCheckpoint]:
         """The checkpoints of more than ``after`` and at most ``upto`` leaves."""
@@ -124,8 +126,9 @@ class LogContents(TreeReader, Protocol):
         """The leaves from ``first`` up to ``size``, in order, with bodies of ``tenant``'s
         events alone (``None``: of all)."""
 
-    def tail(self, tenant: str | None) -> AsyncIterator[bytes]:
-        """Canonical bytes of the events that are in no leaf."""
+    def tail(self, tenant: str | None, size: int) -> AsyncIterator[bytes]:
+        """Canonical bytes of ``tenant``'s events (``None``: of all) that are in none of the
+        first ``size`` leaves."""
 
 
 class LogReader(TreeReader, Protocol):
@@ -133,6 +136,9 @@ class LogReader(TreeReader, Protocol):
 
     async def event(self, tenant: str, event_id: str) -> LoggedEvent | None:
         """The tenant's event with this id."""
+
+    async def size(self) -> int:
+        """Leaves of the tree as committed, signed or not."""
 
     async def want(self, size: int) -> None:
         """Ask whoever seals to sign a tree of at least this size soon."""

@@ -7,7 +7,7 @@ field holds the event's canonical bytes, whose hash is the leaf.
 
 import asyncio
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -15,17 +15,16 @@ from vault_service.domain.access import Action
 from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.log_proofs import LogProof
 from vault_service.domain.merkle import inclusion_proof
-from vault_service.domain.notes import VerifierKey
-from vault_service.domain.ports import TokenStore
+from vault_service.domain.ports import CheckpointSigner, TokenStore
 from vault_service.domain.tiles import TileNodes, tiles_for_inclusion
-from vault_service.domain.transparency import LoggedEvent, LogReader, StoredCheckpoint
+from vault_service.domain.transparency import LoggedEvent, LogReader
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
 from vault_service.services.recording import Recorder
+from vault_service.services.signed import POLL_SECONDS, WAIT_SECONDS, signed_tree
 
+VIEW: Final = "proof"
 _EVENT_ID: Final = re.compile(r"evt_[0-9a-hjkmnp-tv-z]{26}")
-_WAIT_SECONDS: Final = 5.0
-_POLL_SECONDS: Final = 0.2
 
 
 class _Owner(msgspec.Struct):
@@ -38,7 +37,7 @@ _decode_owner: Final = msgspec.json.Decoder(_Owner).decode
 
 
 class Proofs:
-    """The use case. ``key`` is the log's public key."""
+    """The use case. One instance serves all requests of a process."""
 
     def __init__(
         self,
@@ -46,18 +45,19 @@ class Proofs:
         reader: LogReader,
         store: TokenStore,
         recorder: Recorder,
-        key: VerifierKey,
+        signer: CheckpointSigner,
     ) -> None:
         self._authorizer = authorizer
         self._reader = reader
         self._store = store
         self._recorder = recorder
-        self._key = key
+        self._signer = signer
 
     @property
     def key(self) -> str:
-        """The key that checkpoints are verified with, as C2SP signed-note writes it."""
-        return self._key.encode()
+        """The key that checkpoints are verified with, as C2SP signed-note writes it;
+        ``key_unavailable`` where it cannot be had now."""
+        return self._signer.key.encode()
 
     async def checkpoint(self) -> str:
         """The newest signed checkpoint; ``not_found`` while nothing was signed."""
@@ -83,47 +83,43 @@ class Proofs:
         elif not decision.allowed and _owner(found.body) != context.principal.name:
             # As if it did not exist, so that ids of others' events cannot be tried out.
             error = VaultError(Code.NOT_FOUND, "There is no such event.")
+        told: dict[str, Any] = {"policies": list(decision.policies), "view": VIEW}
+        if error is None:
+            # An id that is not one of ours may be anything, and stays out of the log.
+            told["event"] = event_id
         event = self._recorder.event(
             context,
             Action.READ_AUDIT,
             code=None if error is None else error.code,
             item_count=0 if error is not None else 1,
-            detail={"proof_of": event_id, "policies": list(decision.policies)},
+            detail=told,
         )
         await self._store.append(event)
         if error is not None:
             error.event_id = event.id
             raise error
         assert found is not None
-        assert found.body is not None
-        leaf_index, checkpoint = await self._covered(context.principal.tenant, event_id, found)
-        tiles = await self._reader.tiles(tiles_for_inclusion(leaf_index, checkpoint.size))
-        hashes = inclusion_proof(leaf_index, checkpoint.size, TileNodes(tiles).node)
-        return LogProof(leaf_index, tuple(hashes), checkpoint.note, found.body).encode()
+        return await receipt(self._reader, context.principal.tenant, event_id, found)
 
-    async def _covered(
-        self, tenant: str, event_id: str, found: LoggedEvent
-    ) -> tuple[int, StoredCheckpoint]:
-        """The event's leaf and a checkpoint that covers it, waited for a little."""
-        deadline = asyncio.get_running_loop().time() + _WAIT_SECONDS
-        wanted = False
-        while True:
-            leaf = found.leaf_index
-            if leaf is not None:
-                newest = await self._reader.newest_checkpoint()
-                if newest is not None and newest.size > leaf:
-                    return leaf, newest
-                if not wanted:
-                    await self._reader.want(leaf + 1)
-                    wanted = True
-            if asyncio.get_running_loop().time() > deadline:
-                raise VaultError(
-                    Code.AUDIT_UNAVAILABLE,
-                    "The event is recorded but not sealed yet; ask again.",
-                    retry_after=5,
-                )
-            await asyncio.sleep(_POLL_SECONDS)
-            found = await self._reader.event(tenant, event_id) or found
+
+async def receipt(reader: LogReader, tenant: str, event_id: str, found: LoggedEvent) -> str:
+    """The proof of the event that was ``found``, which is waited for a little where it is
+    not sealed and signed yet; then ``audit_unavailable``."""
+    deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+    while found.leaf_index is None and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(POLL_SECONDS)
+        found = await reader.event(tenant, event_id) or found
+    leaf = found.leaf_index
+    newest = None if leaf is None else await signed_tree(reader, leaf + 1)
+    if leaf is None or newest is None or newest.size <= leaf:
+        raise VaultError(
+            Code.AUDIT_UNAVAILABLE,
+            "The event is recorded but not sealed and signed yet; ask again.",
+            retry_after=5,
+        )
+    tiles = await reader.tiles(tiles_for_inclusion(leaf, newest.size))
+    hashes = inclusion_proof(leaf, newest.size, TileNodes(tiles).node)
+    return LogProof(leaf, tuple(hashes), newest.note, found.body).encode()
 
 
 def _owner(body: bytes) -> str | None:

@@ -12,13 +12,13 @@ Nothing here holds up a request. What fails is told, counted, and tried again.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 import structlog
 
 from vault_service.domain.checkpoints import Checkpoint, open_checkpoint
-from vault_service.domain.errors import VaultError
+from vault_service.domain.errors import CheckpointConflict, KeyUnavailable, VaultError
 from vault_service.domain.merkle import (
     ProofInvalid,
     consistency_proof,
@@ -35,17 +35,22 @@ from vault_service.domain.tiles import (
     tiles_for_consistency,
     tiles_for_root,
 )
-from vault_service.domain.transparency import Overtaken, Sealing, SealingLog, StoredCheckpoint
+from vault_service.domain.transparency import Sealing, SealingLog, StoredCheckpoint
 
 _log = structlog.get_logger("strongroom.sealing")
+ALARMING: Final = timedelta(minutes=5)
+"""The age of an unsealed event at which people are to be called: sealing takes seconds."""
 _ROUND_SECONDS: Final = 1.0
 _BATCH: Final = 2000
 """Leaves a transaction: a few milliseconds of hashing, in which nothing else is served."""
 _SIGN_LEAVES: Final = 1000
 _SIGN_AFTER: Final = timedelta(seconds=60)
+_SIGN_AGAIN: Final = timedelta(seconds=5)
+"""How long a signing key that was unavailable is left alone."""
 _RETRY_SECONDS: Final = 5.0
 _BROKEN_SECONDS: Final = 30.0
 _LAST_SECONDS: Final = 10.0
+_TURN_SECONDS: Final = 3.0
 
 
 class LogBroken(Exception):
@@ -58,8 +63,8 @@ class SealingObserver(Protocol):
     def sealed(self, leaves: int) -> None:
         """So many events became leaves."""
 
-    def signed(self, size: int) -> None:
-        """A checkpoint of this size was signed."""
+    def signed(self) -> None:
+        """A checkpoint was signed."""
 
     def anchor_failed(self) -> None:
         """No copy of a checkpoint could be kept elsewhere."""
@@ -90,19 +95,20 @@ class Sealer:
         self._clock = clock
         self._round_seconds = round_seconds
         self._leads = False
+        self._checked = False
+        self._sign_from = datetime.min.replace(tzinfo=UTC)
         self._stopping = asyncio.Event()
         self._anchoring: asyncio.Task[list[int]] | None = None
 
     async def run(self) -> None:
         """Seal until :meth:`stop`; never raises but for cancellation."""
-        while not self._stopping.is_set():
+        while True:
             pause = _RETRY_SECONDS
             try:
                 async with self._log.lead() as sealing:
                     self._leads = True
                     await self._lead(sealing)
-            except Overtaken:
-                _log.warning("sealer_overtaken")
+                    return
             except VaultError as error:
                 _log.error("sealing_failed", code=error.code.value)
             except (LogBroken, MissingTile, ProofInvalid) as error:
@@ -110,36 +116,46 @@ class Sealer:
                 _log.critical("audit_log_broken", error_class=type(error).__name__)
                 self._observer.log_broken(True)
                 pause = _BROKEN_SECONDS
+            except Exception as error:  # noqa: BLE001  # a sealer that died would seal nothing
+                _log.error("sealing_failed", error_class=type(error).__name__)
             finally:
                 self._leads = False
+            if self._stopping.is_set():
+                return
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def stop(self, task: "asyncio.Task[None]") -> None:
         """End ``task``, which runs :meth:`run`: what was committed is sealed and signed
-        first, where this process leads."""
+        first. Where another process leads, that one is waited for a little: it may be
+        ending too, and have sealed its last before this one's last event."""
         self._stopping.set()
-        if self._leads:
-            await asyncio.wait([task], timeout=_LAST_SECONDS)
+        await asyncio.wait([task], timeout=_LAST_SECONDS if self._leads else _TURN_SECONDS)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
     async def seal_now(self) -> None:
         """Seal and sign what was committed, once, and keep the copies; raises what stands
-        in the way."""
-        async with self._log.lead() as sealing:
-            await self._check(sealing)
-            while await self._round(sealing, sign=True):
+        in the way,
+        :class:`~vault_service.domain.transparency.Overtaken` where another process leads."""
+        async with self._log.lead(wait=False) as sealing:
+            self._checked = False
+            while await self._seal(sealing):
                 pass
+            await self._sign(sealing)
             await self._settle_anchors(sealing)
 
     async def _lead(self, sealing: Sealing) -> None:
-        await self._check(sealing)
-        self._observer.log_broken(False)
+        self._checked = False
+        with suppress(KeyUnavailable):
+            await self._check(sealing)
         while True:
             stopping = self._stopping.is_set()
-            more = await self._round(sealing, sign=stopping)
+            more = await self._seal(sealing)
+            if stopping or await self._is_due(sealing):
+                await self._try_to_sign(sealing)
+            await self._keep_copies(sealing)
             if more:
                 await asyncio.sleep(0)
             elif stopping:
@@ -149,9 +165,64 @@ class Sealer:
                     await asyncio.wait_for(self._stopping.wait(), self._round_seconds)
         await self._settle_anchors(sealing)
 
+    async def _seal(self, sealing: Sealing) -> bool:
+        """Put committed events into the tree; whether there may be more of them."""
+        size = (await sealing.state()).size
+        leaves = await sealing.unsealed(_BATCH)
+        if leaves:
+            growth = TreeGrowth(size, await sealing.tiles(edge_tiles(size)))
+            growth.extend([leaf.hash for leaf in leaves])
+            await sealing.extend(size, leaves, growth.changed())
+            self._observer.sealed(len(leaves))
+        return len(leaves) >= _BATCH
+
+    async def _is_due(self, sealing: Sealing) -> bool:
+        """Whether the tree as it is now should be signed."""
+        if self._clock() < self._sign_from:
+            return False
+        state = await sealing.state()
+        newest = await sealing.newest_checkpoint()
+        if newest is None:
+            return state.size > 0
+        return state.size > newest.size and (
+            state.wanted > newest.size
+            or state.size - newest.size >= _SIGN_LEAVES
+            or self._clock() - newest.created_at >= _SIGN_AFTER
+        )
+
+    async def _try_to_sign(self, sealing: Sealing) -> None:
+        """Sign; where the key is unavailable, sealing goes on without for a while."""
+        try:
+            await self._sign(sealing)
+        except KeyUnavailable:
+            _log.error("signing_failed")
+            self._sign_from = self._clock() + _SIGN_AGAIN
+
+    async def _sign(self, sealing: Sealing) -> None:
+        """Sign the tree as it is now, which is shown to extend what was signed before."""
+        if not self._checked:
+            await self._check(sealing)
+        size = (await sealing.state()).size
+        newest = await sealing.newest_checkpoint()
+        if size == 0 or (newest is not None and newest.size == size):
+            return
+        key = await self._signer.open()
+        root = await self._root(sealing, size)
+        if newest is not None:
+            old = open_checkpoint(newest.note, key, self._origin)
+            nodes = TileNodes(await sealing.tiles(tiles_for_consistency(old.size, size)))
+            proof = consistency_proof(old.size, size, nodes.node)
+            verify_consistency(old.size, old.root, size, root, proof)  # RFC 6962 2.1.2
+        text = Checkpoint(self._origin, size, root).text()
+        signature = await self._signer.sign(text.encode())
+        note = f"{text}\n{sign_line(key.name, key.key_id, signature)}"
+        await sealing.keep_checkpoint(StoredCheckpoint(size, note, self._clock()))
+        self._observer.signed()
+
     async def _check(self, sealing: Sealing) -> None:
         """Hold the tree against the newest checkpoint in the database and against the copy
         that is kept elsewhere."""
+        key = await self._signer.open()
         state = await sealing.state()
         newest = await sealing.newest_checkpoint()
         kept = [] if newest is None else [newest.note]
@@ -163,51 +234,13 @@ class Sealer:
             kept += [] if copy is None else [copy]
         for note in kept:
             try:
-                old = open_checkpoint(note, self._signer.key, self._origin)
+                old = open_checkpoint(note, key, self._origin)
             except NoteError:
                 raise LogBroken from None
             if old.size > state.size or old.root != await self._root(sealing, old.size):
                 raise LogBroken
-
-    async def _round(self, sealing: Sealing, *, sign: bool) -> bool:
-        """Put committed events into the tree; whether there may be more of them."""
-        state = await sealing.state()
-        size = state.size
-        leaves = await sealing.unsealed(_BATCH)
-        if leaves:
-            growth = TreeGrowth(size, await sealing.tiles(edge_tiles(size)))
-            growth.extend([leaf.hash for leaf in leaves])
-            await sealing.extend(size, leaves, growth.changed())
-            self._observer.sealed(len(leaves))
-            size = growth.size
-        newest = await sealing.newest_checkpoint()
-        if size > 0 and (newest is None or size > newest.size):
-            signed, at = (0, datetime.min) if newest is None else (newest.size, newest.created_at)
-            if (
-                sign
-                or newest is None
-                or state.wanted > signed
-                or size - signed >= _SIGN_LEAVES
-                or self._clock() - at >= _SIGN_AFTER
-            ):
-                await self._sign(sealing, size, newest)
-        await self._keep_copies(sealing)
-        return len(leaves) >= _BATCH
-
-    async def _sign(self, sealing: Sealing, size: int, previous: StoredCheckpoint | None) -> None:
-        """Sign the tree at ``size``, which is shown to extend ``previous``."""
-        root = await self._root(sealing, size)
-        if previous is not None:
-            old = open_checkpoint(previous.note, self._signer.key, self._origin)
-            nodes = TileNodes(await sealing.tiles(tiles_for_consistency(old.size, size)))
-            proof = consistency_proof(old.size, size, nodes.node)
-            verify_consistency(old.size, old.root, size, root, proof)  # RFC 6962 2.1.2
-        text = Checkpoint(self._origin, size, root).text()
-        key = self._signer.key
-        signature = await self._signer.sign(text.encode())
-        note = f"{text}\n{sign_line(key.name, key.key_id, signature)}"
-        await sealing.keep_checkpoint(StoredCheckpoint(size, note, self._clock()))
-        self._observer.signed(size)
+        self._checked = True
+        self._observer.log_broken(False)
 
     async def _root(self, sealing: Sealing, size: int) -> bytes:
         nodes = TileNodes(await sealing.tiles(tiles_for_root(size)))
@@ -229,6 +262,10 @@ class Sealer:
         for checkpoint in loose:
             try:
                 await self._anchor.keep(checkpoint.size, checkpoint.note)
+            except CheckpointConflict:
+                # Another tree of this size was signed and kept: the log was rewritten.
+                self._observer.log_broken(True)
+                break
             except VaultError:
                 self._anchor_failed()
                 break

@@ -2,6 +2,7 @@
 
 - ``aws``: :class:`AwsKmsWrapper`, a wrapping key in AWS KMS.
 - ``local``: :class:`UnsafeLocalRootKey`, a root key in a file; refused in production.
+- ``service``: KMS in a key's region, with what its refusals mean.
 - ``envelope``: the AWS Encryption SDK message both produce, and its encryption context.
 - ``measured``: :class:`MeasuredWrapper`, another wrapper with every call counted.
 

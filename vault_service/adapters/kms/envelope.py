@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from vault_service.adapters.aws_service import quiet_logs
 from vault_service.domain.errors import DamagedKey
 
 CONTEXT_KEYS: Final = ("data_class", "environment", "key_id", "purpose", "tenant")
@@ -30,16 +31,13 @@ MakeKeyring = Callable[[Any], Any]
 def load_sdk() -> Any:
     """The Encryption SDK client, imported at the first call and then kept.
 
-    The SDK logs a traceback for each message that does not open, and botocore logs
-    whole KMS answers, plaintext keys included, at debug level: both are kept quiet,
-    whatever the level of the root logger.
+    The SDK logs a traceback for each message that does not open: it is kept quiet,
+    whatever the level of the root logger, and botocore beneath it.
     """
     import aws_encryption_sdk
 
     logging.getLogger("aws_encryption_sdk").setLevel(logging.CRITICAL + 1)
-    for name in ("boto3", "botocore", "urllib3"):
-        logger = logging.getLogger(name)
-        logger.setLevel(max(logger.level, logging.WARNING))
+    quiet_logs()
     return aws_encryption_sdk.EncryptionSDKClient(
         commitment_policy=aws_encryption_sdk.CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT,
         max_encrypted_data_keys=1,

@@ -1,21 +1,20 @@
 """A root key in a file, in place of KMS: for development, tests and the demo."""
 
 import asyncio
+import functools
 import hashlib
 import hmac
-import os
 import secrets
-import stat
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 from vault_service.adapters.kms import envelope
+from vault_service.adapters.private_files import load_or_create_key
 from vault_service.domain.errors import ConfigurationError, DamagedKey
 
 _LENGTH: Final = 32
-_MODE: Final = 0o600
 _NAMESPACE: Final = "strongroom-local-root"
 
 
@@ -29,7 +28,7 @@ class UnsafeLocalRootKey:
     """
 
     def __init__(self, path: Path) -> None:
-        self._key = _load_or_create(path)
+        self._key = _load(path)
         fingerprint = hmac.digest(self._key, b"strongroom-root-fingerprint-v1", hashlib.sha256)
         self._reference = f"local:{fingerprint[:8].hex()}"
         self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="root-key")
@@ -87,63 +86,12 @@ def _unseal(make_keyring: envelope.MakeKeyring, data: bytes, context: Mapping[st
         raise DamagedKey("A stored key does not belong to its row or its root key.") from None
 
 
-def _load_or_create(path: Path) -> bytes:
-    try:
-        return _load(path)
-    except FileNotFoundError:
-        _create(path)
-        return _load(path)
-
-
 def _load(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        raise ConfigurationError(
-            f"The root key file {path} cannot be opened; it must be a plain file that only"
-            " its owner can read."
-        ) from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
-            raise ConfigurationError(
-                f"The root key file {path} is open to other users; run: chmod 600 {path}"
-            )
-        key = os.read(descriptor, _LENGTH + 1)
-    finally:
-        os.close(descriptor)
+    make = functools.partial(secrets.token_bytes, _LENGTH)
+    key = load_or_create_key(path, "root key", make, _LENGTH + 1)
     if len(key) != _LENGTH:
         raise ConfigurationError(
             f"The root key file {path} does not hold 32 bytes; restore it from a backup,"
             " for without it nothing in the database can be read."
         )
     return key
-
-
-def _create(path: Path) -> None:
-    """Write a new key beside ``path`` and link it there: two processes that start
-    together agree on one key, and a crash leaves no half-written one."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
-    except OSError:
-        raise ConfigurationError(f"The root key file {path} cannot be created.") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), _MODE)
-            file.write(secrets.token_bytes(_LENGTH))
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    except FileExistsError:
-        pass  # another process was first; its key is the key
-    finally:
-        draft.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

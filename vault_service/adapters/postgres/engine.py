@@ -32,6 +32,12 @@ _SETTINGS: Final = (
     " set_config('idle_in_transaction_session_timeout', '30s', false),"
     " set_config('timezone', 'UTC', false)"
 )
+_SOON_MISSED: Final = (
+    "set_config('tcp_keepalives_idle', '10', false),"
+    " set_config('tcp_keepalives_interval', '5', false),"
+    " set_config('tcp_keepalives_count', '3', false)"
+)
+"""The server ends the session of a host that died within half a minute, and its locks."""
 _SESSION: Final = f"SELECT set_config('role', '{SERVICE_ROLE}', false), {_SETTINGS}"
 _SET_TENANT: Final = sa.text(f"SELECT set_config('{TENANT_SETTING}', :tenant, true)")
 _NO_TENANT: Final = "-"
@@ -118,7 +124,9 @@ class Database:
         )
         try:
             register(connection)
-            await connection.execute(f"SELECT set_config('role', '{role}', false), {_SETTINGS}")
+            await connection.execute(
+                f"SELECT set_config('role', '{role}', false), {_SETTINGS}, {_SOON_MISSED}"
+            )
             yield connection
         finally:
             await connection.close()

@@ -7,7 +7,7 @@ statement.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Final
 
@@ -18,11 +18,13 @@ from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.failures import translated
 from vault_service.adapters.postgres.schema import AUDITOR_ROLE, log_checkpoints, log_tiles
 from vault_service.adapters.postgres.sealing_log import TreeRows
-from vault_service.domain.transparency import LoggedEvent, StoredCheckpoint, TileId
+from vault_service.domain.bundle import Reason
+from vault_service.domain.tiles import TILE_WIDTH, TileId, TileNodes
+from vault_service.domain.transparency import LoggedEvent, StoredCheckpoint
 
-_TILE: Final = 256
-_HASH: Final = 32
-_TAIL_ROWS: Final = 100
+_MOST_ROWS: Final = 256
+_ROWS_BYTES: Final = 1 << 22
+"""What is fetched at once: one event may have a megabyte, most have less than one kilobyte."""
 
 
 class PostgresLogReader:
@@ -57,6 +59,12 @@ class PostgresLogReader:
             ).first()
         return None if row is None else LoggedEvent(row[0], None, bytes(row[1]))
 
+    async def size(self) -> int:
+        """See :class:`~vault_service.domain.transparency.LogReader`."""
+        async with self._database.transaction() as connection:
+            found: int = await connection.scalar(sa.text(sql.SIZE)) or 0
+        return found
+
     async def want(self, size: int) -> None:
         """See :class:`~vault_service.domain.transparency.LogReader`."""
         async with self._database.transaction() as connection:
@@ -71,9 +79,11 @@ class PostgresLogReader:
     @asynccontextmanager
     async def contents(self) -> AsyncIterator["_Contents"]:
         """See :class:`~vault_service.domain.transparency.LogReader`."""
-        with translated():
-            async with self._database.dedicated(AUDITOR_ROLE) as connection:
-                yield _Contents(connection)
+        async with AsyncExitStack() as stack:
+            with translated():
+                connection = await stack.enter_async_context(self._database.dedicated(AUDITOR_ROLE))
+                await connection.execute(sql.PATIENCE)
+            yield _Contents(connection)
 
 
 class _Contents(TreeRows):
@@ -95,29 +105,32 @@ class _Contents(TreeRows):
 
     async def leaves(self, tenant: str | None, first: int, size: int) -> AsyncIterator[LoggedEvent]:
         """See :class:`~vault_service.domain.transparency.LogContents`."""
-        for tile in range(first // _TILE, -(-size // _TILE)):
-            low, high = max(first, tile * _TILE), min(size, (tile + 1) * _TILE)
-            hashes = (await self.tiles([(0, tile)])).get((0, tile), b"")
-            rows = {
-                index: (gone, body)
-                for index, gone, body in await self._rows(sql.LEAVES, (tenant, tenant, low, high))
-            }
-            for index in range(low, high):
-                at = index % _TILE * _HASH
-                gone, body = rows.get(index, (True, None))
-                why = None if body is not None else "missing" if gone else "tenant"
-                yield LoggedEvent(
-                    index, hashes[at : at + _HASH], None if body is None else bytes(body), why
-                )
+        nodes, count = TileNodes({}), _MOST_ROWS
+        while first < size:
+            high = min(size, (first // TILE_WIDTH + 1) * TILE_WIDTH)
+            tile = (0, first // TILE_WIDTH)
+            if tile not in nodes:
+                nodes = TileNodes(await self.tiles([tile]))
+            rows = await self._rows(sql.LEAVES, (tenant, tenant, first, high, count))
+            found = {index: (gone, body) for index, gone, body in rows}
+            # Rows that are missing from the table of leaves are not missing from the tree.
+            end = rows[-1][0] + 1 if len(rows) == count else high
+            for index in range(first, end):
+                gone, body = found.get(index, (True, None))
+                why: Reason | None = None if body is not None else "missing" if gone else "tenant"
+                yield LoggedEvent(index, nodes.node(0, index), body, why)
+            first, count = end, _fewer_if_large([body for _, _, body in rows])
 
-    async def tail(self, tenant: str | None) -> AsyncIterator[bytes]:
+    async def tail(self, tenant: str | None, size: int) -> AsyncIterator[bytes]:
         """See :class:`~vault_service.domain.transparency.LogContents`."""
-        with translated():
-            async with (
-                self._connection.transaction(),
-                self._connection.cursor("tail", binary=True) as cursor,
-            ):
-                await cursor.execute(sql.TAIL, (tenant, tenant))
-                while rows := await cursor.fetchmany(_TAIL_ROWS):
-                    for (body,) in rows:
-                        yield bytes(body)
+        after, count = 0, 1
+        while rows := await self._rows(sql.TAIL, (after, size, tenant, tenant, count)):
+            for _, body in rows:
+                yield body
+            after, count = rows[-1][0], _fewer_if_large([body for _, body in rows])
+
+
+def _fewer_if_large(bodies: Sequence[bytes | None]) -> int:
+    """How many rows to fetch next, going by the largest of the last."""
+    largest = max((len(body) for body in bodies if body is not None), default=1)
+    return max(1, min(_MOST_ROWS, _ROWS_BYTES // max(1, largest)))

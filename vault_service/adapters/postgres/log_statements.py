@@ -5,6 +5,9 @@ from typing import Final
 LOCK: Final = 0x5374726F6E67  # any number of our own
 TRY_LOCK: Final = "SELECT pg_try_advisory_lock(%s)"
 
+PATIENCE: Final = "SET statement_timeout = '5min'"
+"""For what is asked of a whole log, over a connection that holds nothing up."""
+SIZE: Final = "SELECT size FROM strongroom.log_tree"
 STATE: Final = "SELECT size, settled, wanted FROM strongroom.log_tree"
 TILES: Final = (
     "SELECT t.level, t.tile_index, t.hashes FROM unnest(%s::smallint[], %s::bigint[])"
@@ -72,10 +75,11 @@ LEAVES: Final = (
     " CASE WHEN %s::text IS NULL OR e.tenant = %s THEN e.body END"
     " FROM strongroom.log_leaves AS l"
     " LEFT JOIN strongroom.audit_events AS e USING (position, occurred_at)"
-    " WHERE l.leaf_index >= %s AND l.leaf_index < %s ORDER BY l.leaf_index"
+    " WHERE l.leaf_index >= %s AND l.leaf_index < %s ORDER BY l.leaf_index LIMIT %s"
 )
 TAIL: Final = (
-    "SELECT e.body FROM strongroom.audit_events AS e"
+    "SELECT e.position, e.body FROM strongroom.audit_events AS e"
     " LEFT JOIN strongroom.log_leaves AS l USING (position)"
-    " WHERE l.position IS NULL AND (%s::text IS NULL OR e.tenant = %s) ORDER BY e.position"
+    " WHERE e.position > %s AND (l.position IS NULL OR l.leaf_index >= %s)"
+    " AND (%s::text IS NULL OR e.tenant = %s) ORDER BY e.position LIMIT %s"
 )

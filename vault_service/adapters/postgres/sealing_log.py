@@ -14,7 +14,7 @@ round until no transaction that could still fill them runs any more.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -25,15 +25,10 @@ from vault_service.adapters.postgres import log_statements as sql
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.failures import translated
 from vault_service.adapters.postgres.schema import SEALER_ROLE
-from vault_service.domain.transparency import (
-    Leaf,
-    Overtaken,
-    StoredCheckpoint,
-    TileId,
-    TreeState,
-)
+from vault_service.domain.tiles import TileId
+from vault_service.domain.transparency import Leaf, Overtaken, StoredCheckpoint, TreeState
 
-_TRY_SECONDS: Final = 1.0
+_TRY_SECONDS: Final = 0.5
 _GAP_SECONDS: Final = 120.0
 """How long a gap is kept at least: several times what a statement may take, for a number
 can be drawn a moment before its transaction gets an id."""
@@ -46,22 +41,23 @@ class PostgresSealingLog:
         self._database = database
 
     @asynccontextmanager
-    async def lead(self) -> AsyncIterator["_Lead"]:
+    async def lead(self, *, wait: bool = True) -> AsyncIterator["_Lead"]:
         """See :class:`~vault_service.domain.transparency.SealingLog`."""
-        with translated():
-            async with self._database.dedicated(SEALER_ROLE) as connection:
-                await _lock(connection)
-                yield _Lead(connection)
+        async with AsyncExitStack() as stack:
+            with translated():
+                connection = await stack.enter_async_context(self._database.dedicated(SEALER_ROLE))
+                # Asked again and again: a statement that waited for the lock would keep the
+                # database from tidying up behind itself.
+                while not await _locked(connection):
+                    if not wait:
+                        raise Overtaken
+                    await asyncio.sleep(_TRY_SECONDS)
+            yield _Lead(connection)
 
 
-async def _lock(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Take the lock, asking again and again: a statement that waited for it would keep the
-    database from tidying up behind itself."""
-    while True:
-        row = await (await connection.execute(sql.TRY_LOCK, (sql.LOCK,))).fetchone()
-        if row is not None and row[0]:
-            return
-        await asyncio.sleep(_TRY_SECONDS)
+async def _locked(connection: psycopg.AsyncConnection[Any]) -> bool:
+    row = await (await connection.execute(sql.TRY_LOCK, (sql.LOCK,))).fetchone()
+    return row is not None and bool(row[0])
 
 
 @dataclass(slots=True)

@@ -100,6 +100,34 @@ class Metrics:
             multiprocess_mode="livesum",
         )
 
+        self._leaves = Counter(
+            "strongroom_audit_leaves_total",
+            "Audit events that were sealed.",
+            registry=registry,
+        )
+        self._checkpoints = Counter(
+            "strongroom_audit_checkpoints_total",
+            "Checkpoints that were signed.",
+            registry=registry,
+        )
+        self._anchor_failures = Counter(
+            "strongroom_audit_anchor_failures_total",
+            "Times that no copy of a checkpoint could be kept elsewhere.",
+            registry=registry,
+        )
+        self._unsealed = Gauge(
+            "strongroom_audit_unsealed_seconds",
+            "Age of the oldest audit event that is not sealed; alarming from 300 on.",
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self._broken = Gauge(
+            "strongroom_audit_log_broken",
+            "1 where the log contradicts what was signed before: call for help.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """A request of a route (its template) was answered."""
         self._requests.of(route, method, f"{status // 100}xx").observe(seconds)
@@ -129,6 +157,26 @@ class Metrics:
         """So many requests shared a transaction, and so many wait for the next."""
         self._batches.observe(requests)
         self._waiting.set(waiting)
+
+    def sealed(self, leaves: int) -> None:
+        """So many audit events became leaves of the log."""
+        self._leaves.inc(leaves)
+
+    def signed(self) -> None:
+        """A checkpoint was signed."""
+        self._checkpoints.inc()
+
+    def anchor_failed(self) -> None:
+        """No copy of a checkpoint could be kept elsewhere."""
+        self._anchor_failures.inc()
+
+    def unsealed(self, seconds: float) -> None:
+        """The oldest event that is not sealed is so old; 0 where all are."""
+        self._unsealed.set(seconds)
+
+    def log_broken(self, broken: bool) -> None:
+        """Whether the log contradicts what was signed before."""
+        self._broken.set(broken)
 
     def render(self) -> tuple[bytes, str]:
         """The metrics page of all workers, and its media type."""
