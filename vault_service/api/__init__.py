@@ -5,8 +5,8 @@
 - ``endpoint``: one request from arrival to answer; ``limits``: what is taken from it before
   a handler sees it
 - ``wire``: JSON bodies; ``arrow``: Arrow bodies, through the screen of ``arrow_stream``
-- ``tokenization``, ``tokens``, ``policy``, ``audit``: the handlers; ``health``: liveness,
-  readiness, metrics
+- ``tokenization``, ``tokens``, ``policy``, ``audit``, ``transparency``, ``subjects``: the
+  handlers; ``health``: liveness, readiness, metrics
 - ``problems``: error documents, and the only table of statuses
 - ``openapi``: the OpenAPI document
 """

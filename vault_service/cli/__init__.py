@@ -5,11 +5,14 @@
 - ``service``: dev, serve, db; ``serving``: the server processes beneath them,
   ``protocol``: the limit on a request's head
 - ``demo``: the guided tour; ``demo_vault`` runs a service for it, ``demo_data`` makes its
-  customers and orders, ``demo_warehouse`` is its DuckDB, ``demo_story`` tells it
-- ``principals``, ``keys``, ``policy``, ``audit``: administration
+  customers and orders, ``demo_warehouse`` is its DuckDB, ``demo_log`` verifies its log,
+  ``demo_story`` tells it
+- ``principals``, ``keys``, ``policy``, ``policy_backtest``, ``subjects``: administration
+- ``audit``: the log read from the database; ``audit_review``: rights and their use;
+  ``audit_export``: bundles, receipts, checkpoints, the key
 - ``audit_verify``: the check of an export of the log, without the service
-- ``doctor``: is this installation sound; ``doctor_checks`` asks, ``doctor_database`` what
-  concerns the database
+- ``doctor``: is this installation sound; ``doctor_checks`` asks, ``doctor_database`` and
+  ``doctor_log`` what concerns these
 - ``files``, ``scan``: files through the vault, and what escaped it
 
 All but ``serving``, ``protocol`` and ``doctor_*`` import with the base install alone; what

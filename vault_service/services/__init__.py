@@ -11,6 +11,15 @@ Of each request:
 - ``idempotency``: the first answer again; ``found_records``: is it the record that was meant
 - ``recording``: what an audit event holds
 
+The log, and questions to it:
+
+- ``sealing``: events into the signed tree; ``signed`` waits for it
+- ``proofs``: receipts; ``export_audit`` with ``log_export``: bundles to verify offline
+- ``timeline``: who handled a person's data
+- ``review`` with ``review_counts``, ``review_grants``, ``review_report``: rights and their use
+- ``backtest`` with ``backtest_events``, ``backtest_report``: recorded decisions against
+  changed policies
+
 Keys and operators:
 
 - ``keys``: the right key for a tenant, class and purpose; ``key_making``, ``key_uses``,

@@ -7,7 +7,9 @@
   commit; ``works``: what waits for it
 - ``hot_path``: one statement each; ``transaction`` with ``insertion``: the careful way
 - ``statements``, ``rows``, ``binary``: SQL, rows and arrays on their way in and out
-- ``audit``: append events; ``audit_reader``: find them
+- ``audit``: append events; ``audit_reader``, ``audit_stream``, ``subject_log``: find them
+- ``sealing_log``: the transparency log in the hands of its sealer; ``log_reader``: events
+  with their leaves; ``log_statements``: the SQL of both
 - ``budgets``, ``idempotency``, ``keys``, ``credentials``: the other tables
 - ``readiness``: can it serve now; ``inspection``: what ``strongroom doctor`` asks
 - ``embedded``: the server in ``STRONGROOM_HOME``; ``embedded_account``, ``embedded_binaries``,
