@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import psycopg
@@ -165,21 +165,23 @@ async def test_the_index_finds_them(
 ) -> None:
     """Under the service's role and row-level security, where a plain condition on the
     keys may not use the index; and no scan of the whole log."""
-    wanted = about(tenant, ("tok_wanted",), ("cus_wanted",))
+    now = datetime.now(UTC)
+    wanted = about(tenant, ("tok_wanted",), ("cus_wanted",), occurred_at=now)
     await store.append(wanted)
     superuser.execute(
         "INSERT INTO strongroom.audit_events (id, occurred_at, tenant, principal, action,"
-        " outcome, data_classes, terms, body) SELECT 'evt_' || %s || n, now(), %s, 'p', 'a',"
+        " outcome, data_classes, terms, body) SELECT 'evt_' || %s || n, %s, %s, 'p', 'a',"
         " 'ok', '{pan}', ARRAY[n, -n], '{}' FROM generate_series(1, 20000) n",
-        [tenant, tenant],
+        [tenant, now, tenant],
     )
     superuser.execute("ANALYZE strongroom.audit_events")
+    partition = f"audit_events_{now:%Y_%m}"
 
     def scans() -> tuple[int, int]:
         row = superuser.execute(
-            "SELECT (SELECT idx_scan FROM pg_stat_user_indexes"
-            " WHERE indexrelname = 'audit_events_terms'), seq_scan FROM pg_stat_user_tables"
-            " WHERE relname = 'audit_events'"
+            "SELECT (SELECT coalesce(idx_scan, 0) FROM pg_stat_user_indexes"
+            " WHERE indexrelname = %s), seq_scan FROM pg_stat_user_tables WHERE relname = %s",
+            [f"{partition}_terms_idx", partition],
         ).fetchone()
         assert row is not None
         return row[0], row[1]
@@ -199,4 +201,27 @@ async def test_the_index_finds_them(
         " WHERE tenant = %s AND terms @> %s::integer[]",
         [tenant, [token_term("tok_wanted")]],
     ).fetchall()
-    assert "audit_events_terms" in " ".join(line for (line,) in plan)
+    assert f"{partition}_terms_idx" in " ".join(line for (line,) in plan)
+
+
+async def test_events_of_many_months(
+    store: PostgresTokenStore, reader: PostgresAuditReader, tenant: str
+) -> None:
+    """In whatever partition they are, and in the order in which they were recorded: a
+    clock that went back, years that have no partition."""
+    now = datetime.now(UTC)
+    days = (0, 31, -400, 62, -31, 4000, 93)
+    events = [
+        about(tenant, ("t1",), ("s1",), occurred_at=now + timedelta(days=each)) for each in days
+    ]
+    for each in events:
+        await store.append(each)
+    newest_first = [each.id for each in reversed(events)]
+    for about_it in ({}, {"token": "t1"}, {"subject": "s1"}, {"principal": "checkout"}):
+        named: dict[str, Any] = about_it
+        assert await ids(reader, AuditQuery(tenant, 100, **named)) == newest_first
+        assert await ids(reader, AuditQuery(tenant, 3, **named)) == newest_first[:3]
+        since, until = now - timedelta(days=31), now + timedelta(days=62)
+        within = [events[n].id for n in (4, 1, 0)]
+        query = AuditQuery(tenant, 100, since=since, until=until, **named)
+        assert await ids(reader, query) == within

@@ -66,9 +66,17 @@ def test_a_database_that_is_away(urls: DatabaseUrls, monkeypatch: pytest.MonkeyP
             "ALTER TABLE strongroom.audit_events DISABLE TRIGGER USER",
             "append-only",
         ),
+        (
+            "ALTER TABLE strongroom.audit_events_default DISABLE TRIGGER USER",
+            "append-only",
+        ),
         ("ALTER TABLE strongroom.tokens DISABLE ROW LEVEL SECURITY", "tokens has no row-level"),
         (
             "GRANT UPDATE (outcome) ON strongroom.audit_events TO strongroom_service",
+            "may change or delete audit events",
+        ),
+        (
+            "GRANT DELETE ON strongroom.audit_events_default TO strongroom_service",
             "may change or delete audit events",
         ),
         (

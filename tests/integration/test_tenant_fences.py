@@ -5,6 +5,7 @@ tenant, and to appending where the audit log is concerned (PCI-DSS 7.2.5, 10.3.2
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -141,29 +142,96 @@ def test_the_service_may_read_and_append_events_and_nothing_else(
         ).fetchone()
         == (True,)
     }
-    assert granted == {"SELECT", "INSERT"}
+    assert granted == {"SELECT"}
+    columns = superuser.execute(
+        "SELECT array_agg(attname::text) FROM pg_attribute WHERE attnum > 0"
+        " AND attrelid = 'strongroom.audit_events'::regclass"
+        " AND NOT has_column_privilege('strongroom_service', attrelid, attnum, 'INSERT')"
+    ).fetchone()
+    assert columns == (["position"],)
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE strongroom.audit_events SET body = ''",
-        "DELETE FROM strongroom.audit_events",
-        "TRUNCATE strongroom.audit_events",
-    ],
-)
+@pytest.mark.parametrize("value", ["7", "nextval('strongroom.audit_positions')"])
+def test_the_service_chooses_no_position(
+    service: psycopg.Connection[Any], tenant: str, value: str
+) -> None:
+    as_tenant(service, tenant)
+    with pytest.raises(Refused):
+        service.execute(
+            "INSERT INTO strongroom.audit_events (position, id, occurred_at, tenant, action,"
+            f" outcome, data_classes, terms, body) VALUES ({value}, 'e', now(), %s, 'a', 'ok',"
+            " '{}', '{}', '')".encode(),
+            [tenant],
+        )
+    with pytest.raises(Refused):
+        service.execute("SELECT setval('strongroom.audit_positions', 7)")
+
+
+PARTITIONS = ("audit_events_default", f"audit_events_{datetime.now(UTC):%Y_%m}")
+
+
+@pytest.mark.parametrize("partition", PARTITIONS)
+@pytest.mark.parametrize("role", ["service", "sealer", "auditor"])
+async def test_partitions_are_reached_through_their_table_alone(
+    store: PostgresTokenStore,
+    superuser: psycopg.Connection[Any],
+    tenant: str,
+    role: str,
+    partition: str,
+) -> None:
+    await store.append(event(tenant))
+    await store.append(event(tenant, occurred_at=datetime.now(UTC)))
+    superuser.execute(f"SET ROLE strongroom_{role}".encode())
+    as_tenant(superuser, tenant)
+    for statement in (
+        "SELECT body FROM strongroom.{}",
+        "INSERT INTO strongroom.{} SELECT * FROM strongroom.audit_events",
+        "UPDATE strongroom.{} SET body = ''",
+        "DELETE FROM strongroom.{}",
+        "TRUNCATE strongroom.{}",
+        "ALTER TABLE strongroom.audit_events DETACH PARTITION strongroom.{}",
+        "DROP TABLE strongroom.{}",
+    ):
+        with pytest.raises(Refused):
+            superuser.execute(statement.format(partition).encode())
+    superuser.execute("RESET ROLE")
+    superuser.execute(f"GRANT SELECT ON strongroom.{partition} TO strongroom_{role}".encode())
+    superuser.execute(f"SET ROLE strongroom_{role}".encode())
+    rows = superuser.execute(f"SELECT count(*) FROM strongroom.{partition}".encode()).fetchone()
+    assert rows == (0,), "row-level security holds there too"
+    superuser.execute("RESET ROLE")
+    superuser.execute(f"REVOKE SELECT ON strongroom.{partition} FROM strongroom_{role}".encode())
+
+
+@pytest.mark.parametrize("role", ["service", "auditor"])
+def test_partitions_are_the_sealers_and_the_owners_to_make(
+    superuser: psycopg.Connection[Any], role: str
+) -> None:
+    superuser.execute(f"SET ROLE strongroom_{role}".encode())
+    with pytest.raises(Refused):
+        superuser.execute("SELECT strongroom.ensure_audit_partitions()")
+    superuser.execute("RESET ROLE; SET ROLE strongroom_sealer")
+    superuser.execute("SELECT strongroom.ensure_audit_partitions()")
+    with pytest.raises(Refused):
+        superuser.execute("SELECT strongroom.add_audit_partition('2020-01-01')")
+
+
+@pytest.mark.parametrize("statement", ["UPDATE {} SET body = ''", "DELETE FROM {}", "TRUNCATE {}"])
+@pytest.mark.parametrize("table", ["audit_events", *PARTITIONS])
 @pytest.mark.parametrize("role", ["strongroom_owner", None])
 async def test_not_even_its_owner_changes_the_log_by_accident(
     store: PostgresTokenStore,
     tenant: str,
     superuser: psycopg.Connection[Any],
     role: str | None,
+    table: str,
     statement: str,
 ) -> None:
     await store.append(event(tenant))
+    await store.append(event(tenant, occurred_at=datetime.now(UTC)))
     if role is not None:
         superuser.execute(f"SET ROLE {role}".encode())
     with pytest.raises(Refused):
-        superuser.execute(statement.encode())
+        superuser.execute(statement.format(f"strongroom.{table}").encode())
     superuser.execute("RESET ROLE")
-    assert len(events_of(superuser, tenant)) == 1
+    assert len(events_of(superuser, tenant)) == 2

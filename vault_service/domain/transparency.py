@@ -82,6 +82,11 @@ class Sealing(TreeReader, Protocol):
     async def anchored(self, size: int, at: datetime) -> None:
         """A copy of the checkpoint of this size is kept elsewhere since ``at``."""
 
+    async def ensure_partitions(self) -> None:
+        """Make what events of this month (UTC) and the next three are kept in, where it is
+        missing; to be called once a day. Where it cannot be made now, events are kept all
+        the same, and the next call makes it."""
+
 
 class SealingLog(Protocol):
     """Where sealers compete."""

@@ -32,16 +32,16 @@ _UNFENCED: Final = sa.text(
     " AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND EXISTS (SELECT FROM pg_attribute a"
     " WHERE a.attrelid = c.oid AND a.attname = 'tenant' AND NOT a.attisdropped) ORDER BY 1"
 )
+_PARTS: Final = "pg_partition_tree(to_regclass('strongroom.audit_events')) AS part"
 # pg_trigger.tgtype: 2 is BEFORE; 8, 16 and 32 are DELETE, UPDATE and TRUNCATE.
 _APPEND_ONLY: Final = sa.text(
-    "SELECT coalesce(bit_or(tgtype), 0) & 56 = 56 FROM pg_trigger"
-    " WHERE tgrelid = to_regclass('strongroom.audit_events') AND NOT tgisinternal"
-    " AND tgenabled IN ('O', 'A') AND tgtype & 2 = 2"
+    "SELECT bool_and((SELECT coalesce(bit_or(tgtype), 0) & 56 = 56 FROM pg_trigger"
+    " WHERE tgrelid = part.relid AND NOT tgisinternal AND tgenabled IN ('O', 'A')"
+    f" AND tgtype & 2 = 2)) FROM {_PARTS}"
 )
 _MAY_CHANGE: Final = sa.text(
-    "SELECT has_table_privilege(to_regclass('strongroom.audit_events'),"
-    " 'UPDATE, DELETE, TRUNCATE')"
-    " OR has_any_column_privilege(to_regclass('strongroom.audit_events'), 'UPDATE')"
+    "SELECT bool_or(has_table_privilege(part.relid, 'UPDATE, DELETE, TRUNCATE')"
+    f" OR has_any_column_privilege(part.relid, 'UPDATE')) FROM {_PARTS}"
 )
 _NEWEST: Final = sa.text("SELECT max(occurred_at) FROM strongroom.audit_events")
 _WRAPPERS: Final = sa.text(

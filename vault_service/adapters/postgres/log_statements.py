@@ -28,10 +28,12 @@ NEW_EVENTS: Final = (
     f"SELECT {_LEAF} FROM strongroom.audit_events AS e"
     " WHERE e.position > %s ORDER BY e.position LIMIT %s"
 )
+# A limit for each gap too: without it the planner may walk the whole log in order.
 LATE_EVENTS: Final = (
-    f"SELECT {_LEAF} FROM unnest(%s::bigint[], %s::bigint[]) AS gap (low, high)"
-    " JOIN strongroom.audit_events AS e ON e.position BETWEEN gap.low AND gap.high"
-    " ORDER BY e.position LIMIT %s"
+    "SELECT late.* FROM unnest(%s::bigint[], %s::bigint[]) AS gap (low, high) CROSS JOIN LATERAL"
+    f" (SELECT {_LEAF} FROM strongroom.audit_events AS e"
+    " WHERE e.position BETWEEN gap.low AND gap.high ORDER BY e.position LIMIT %s) AS late"
+    " ORDER BY late.position LIMIT %s"
 )
 TRANSACTIONS: Final = (
     "SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint"
@@ -56,6 +58,8 @@ KEEP_CHECKPOINT: Final = (
 )
 ANCHORED: Final = "UPDATE strongroom.log_checkpoints SET anchored_at = %s WHERE tree_size = %s"
 
+ENSURE_PARTITIONS: Final = "SELECT strongroom.ensure_audit_partitions()"
+
 EVENT: Final = (
     "SELECT l.leaf_index, e.body FROM strongroom.audit_events AS e"
     " LEFT JOIN strongroom.log_leaves AS l USING (position)"
@@ -69,7 +73,8 @@ SIZE_AT: Final = "SELECT max(leaf_index) + 1 FROM strongroom.log_leaves WHERE oc
 LEAVES: Final = (
     "SELECT l.leaf_index, e.position IS NULL,"
     " CASE WHEN %s::text IS NULL OR e.tenant = %s THEN e.body END"
-    " FROM strongroom.log_leaves AS l LEFT JOIN strongroom.audit_events AS e USING (position)"
+    " FROM strongroom.log_leaves AS l"
+    " LEFT JOIN strongroom.audit_events AS e USING (position, occurred_at)"
     " WHERE l.leaf_index >= %s AND l.leaf_index < %s ORDER BY l.leaf_index LIMIT %s"
 )
 TAIL: Final = (

@@ -54,7 +54,8 @@ def current_revision(database_url: str) -> str | None:
 
 
 def upgrade(database_url: str) -> tuple[str | None, str]:
-    """Create roles and schema where missing and run the migrations.
+    """Create roles and schema where missing, run the migrations, and make the audit log's
+    partitions of this month and the next three.
 
     Returns the revisions before and after.
     """
@@ -69,6 +70,8 @@ def upgrade(database_url: str) -> tuple[str | None, str]:
             connection, opts={"version_table_schema": SCHEMA}
         ).get_current_revision()
         command.upgrade(_config(connection), "head")
+        # At each time, for a service that was away for months: it has no sealer to do this.
+        connection.execute(sa.text("SELECT strongroom.ensure_audit_partitions()"))
     return before, head_revision()
 
 

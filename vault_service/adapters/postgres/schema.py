@@ -98,12 +98,22 @@ token_subjects = sa.Table(
     sa.Index("token_subjects_subject", "tenant", "subject"),
 )
 
+# Not the column's default to SQLAlchemy: it would draw the number and send it, which the
+# service may not.
+audit_positions = sa.Sequence("audit_positions", schema=SCHEMA, metadata=metadata)
+
 audit_events = sa.Table(
     "audit_events",
     metadata,
-    sa.Column("position", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column(
+        "position",
+        sa.BigInteger,
+        primary_key=True,
+        autoincrement=True,
+        server_default=audit_positions.next_value(),
+    ),
     _text("id"),
-    _time("occurred_at"),
+    _time("occurred_at", primary_key=True),
     _text("tenant"),
     _text("principal", nullable=True),
     _text("action"),
@@ -112,7 +122,7 @@ audit_events = sa.Table(
     sa.Column("data_classes", ARRAY(TEXT(collation="C")), nullable=False),
     sa.Column("terms", ARRAY(sa.Integer), nullable=False),
     sa.Column("body", BYTEA, nullable=False),
-    sa.UniqueConstraint("id", name="audit_events_id"),
+    sa.UniqueConstraint("id", "occurred_at", name="audit_events_id"),
     sa.Index("audit_events_principal", "tenant", "principal", "position"),
     sa.Index(
         "audit_events_terms",
@@ -120,6 +130,8 @@ audit_events = sa.Table(
         postgresql_using="gin",
         postgresql_with={"gin_pending_list_limit": "512"},
     ),
+    # One partition a month, and a default one; see migrations/0001.
+    postgresql_partition_by="RANGE (occurred_at)",
 )
 
 idempotency = sa.Table(

@@ -125,7 +125,7 @@ class _Lead(TreeRows):
         if self._gaps:
             lows, highs = [gap.low for gap in self._gaps], [gap.high for gap in self._gaps]
             [(oldest, _)] = await self._rows(sql.TRANSACTIONS, ())
-            late = await self._rows(sql.LATE_EVENTS, (lows, highs, limit))
+            late = await self._rows(sql.LATE_EVENTS, (lows, highs, limit, limit))
             if len(late) < limit:
                 # Looked at after the transactions: what was still running is not forgotten.
                 self._forget_gaps(oldest)
@@ -188,6 +188,11 @@ class _Lead(TreeRows):
         """See :class:`~vault_service.domain.transparency.Sealing`."""
         with translated():
             await self._connection.execute(sql.ANCHORED, (at, size))
+
+    async def ensure_partitions(self) -> None:
+        """See :class:`~vault_service.domain.transparency.Sealing`."""
+        with translated():
+            await self._connection.execute(sql.ENSURE_PARTITIONS)
 
     async def _pass(self, highest: int, positions: Sequence[int]) -> None:
         """Remember the numbers that ``positions``, ascending above ``highest``, pass over."""

@@ -7,7 +7,8 @@ events that name one of the person's tokens are found too.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import sqlalchemy as sa
@@ -38,19 +39,29 @@ _OWN_AMONG: Final = sa.text(
     " WHERE tenant = :tenant AND subject = :subject AND token = ANY(CAST(:tokens AS text[]))"
 )
 _FIND: Final = sa.text(
-    "SELECT DISTINCT hit FROM unnest(CAST(:terms AS integer[])) AS term,"
+    "SELECT DISTINCT hit.position, hit.occurred_at FROM unnest(CAST(:terms AS integer[])) AS term,"
     " LATERAL strongroom.find_events(ARRAY[term]) AS hit"
-    f" WHERE hit < :before ORDER BY hit DESC LIMIT {_POSITIONS}"
+    f" WHERE hit.position < :before ORDER BY hit.position DESC LIMIT {_POSITIONS}"
+)
+# One at a time, each in the partition of its time: joined freely, the planner walks the log.
+_EVENT: Final = (
+    "CROSS JOIN LATERAL (SELECT position, action, body FROM strongroom.audit_events"
+    " WHERE tenant = :tenant AND position = hit.position AND occurred_at = hit.occurred_at"
+    " LIMIT 1) AS event"
 )
 _DELETIONS: Final = sa.text(
-    "SELECT body FROM strongroom.audit_events WHERE tenant = :tenant AND action = :action"
-    " AND position IN (SELECT strongroom.find_events(ARRAY[CAST(:term AS integer)]))"
+    "SELECT body FROM strongroom.find_events(ARRAY[CAST(:term AS integer)]) AS hit"
+    f" {_EVENT} WHERE action = :action"
 )
 _BODIES: Final = sa.text(
-    "SELECT position, body FROM strongroom.audit_events WHERE tenant = :tenant"
-    " AND position = ANY(CAST(:positions AS bigint[])) ORDER BY position DESC"
+    "SELECT event.position, body"
+    " FROM unnest(CAST(:positions AS bigint[]), CAST(:times AS timestamptz[]))"
+    f" AS hit (position, occurred_at) {_EVENT} ORDER BY event.position DESC"
 )
 _NEWEST: Final = (1 << 63) - 1
+
+_Hit: TypeAlias = tuple[int, datetime]
+"""An event's position and time."""
 
 
 class _Group(msgspec.Struct, gc=False):
@@ -82,11 +93,11 @@ class PostgresSubjectLog:
             search = _Search(connection, tenant, subject)
             gone = await search.deleted()
             lowest = _NEWEST if before is None else before
-            while positions := await search.positions(gone, lowest):
-                for start in range(0, len(positions), _EVENTS):
-                    for event in await search.mentions(positions[start : start + _EVENTS], gone):
+            while hits := await search.hits(gone, lowest):
+                for start in range(0, len(hits), _EVENTS):
+                    for event in await search.mentions(hits[start : start + _EVENTS], gone):
                         yield event
-                lowest = positions[-1]
+                lowest, _ = hits[-1]
 
 
 class _Search:
@@ -110,31 +121,33 @@ class _Search:
             for token in group.tokens
         )
 
-    async def positions(self, gone: frozenset[str], before: int) -> list[int]:
+    async def hits(self, gone: frozenset[str], before: int) -> list[_Hit]:
         """The highest positions below ``before`` of events that may be about the person."""
         first = [subject_term(self._subject), *map(token_term, sorted(gone))]
-        newest = await self._hits(first, before)
+        newest = await self._find(first, before)
         after = ""
         while True:
             rows = await self._connection.execute(_OWN_AFTER, {**self._person, "after": after})
             tokens = [row[0] for row in rows]
             if tokens:
-                found = await self._hits([token_term(token) for token in tokens], before)
+                found = await self._find([token_term(token) for token in tokens], before)
                 newest = sorted({*newest, *found}, reverse=True)[:_POSITIONS]
             if len(tokens) < _TOKENS:
                 return newest
             after = tokens[-1]
 
-    async def _hits(self, terms: Sequence[int], before: int) -> list[int]:
+    async def _find(self, terms: Sequence[int], before: int) -> list[_Hit]:
         rows = await self._connection.execute(_FIND, {"terms": list(terms), "before": before})
-        return [row[0] for row in rows]
+        return [(row[0], row[1]) for row in rows]
 
     async def mentions(
-        self, positions: Sequence[int], gone: frozenset[str]
+        self, hits: Sequence[_Hit], gone: frozenset[str]
     ) -> list[tuple[int, bytes, frozenset[str]]]:
         """Those of the events that truly are about the person: search terms collide."""
+        positions, times = zip(*hits, strict=True)
         rows = await self._connection.execute(
-            _BODIES, {"tenant": self._tenant, "positions": list(positions)}
+            _BODIES,
+            {"tenant": self._tenant, "positions": list(positions), "times": list(times)},
         )
         read = [(row[0], bytes(row[1]), _decode(row[1]).groups) for row in rows]
         named = {token for _, _, groups in read for group in groups for token in group.tokens}

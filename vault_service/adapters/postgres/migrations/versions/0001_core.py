@@ -61,9 +61,18 @@ CREATE TABLE strongroom.token_subjects (
 );
 CREATE INDEX token_subjects_subject ON strongroom.token_subjects (tenant, subject);
 
+-- Identity columns of partitioned tables need PostgreSQL 17. That nobody chooses a position
+-- is the grants' part: no role may insert into the column.
+CREATE SEQUENCE strongroom.audit_positions;
+
+-- One partition a month (UTC), so that what is past its retention can be taken off whole
+-- (PCI-DSS 10.5.1). Keys hold within a partition, so each has the time beside it. Two
+-- events with one position, or one id, would have to differ in time: positions come from
+-- the sequence, ids carry 48 bits of time and 82 random bits, and log_leaves has each
+-- position once, so that nothing is sealed twice.
 CREATE TABLE strongroom.audit_events (
-    position     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    id           text COLLATE "C" NOT NULL CONSTRAINT audit_events_id UNIQUE,
+    position     bigint NOT NULL DEFAULT nextval('strongroom.audit_positions'),
+    id           text COLLATE "C" NOT NULL,
     occurred_at  timestamptz NOT NULL,
     tenant       text COLLATE "C" NOT NULL,
     principal    text COLLATE "C",
@@ -72,8 +81,11 @@ CREATE TABLE strongroom.audit_events (
     purpose      text COLLATE "C",
     data_classes text[] COLLATE "C" NOT NULL,
     terms        integer[] NOT NULL,
-    body         bytea NOT NULL
-);
+    body         bytea NOT NULL,
+    PRIMARY KEY (position, occurred_at),
+    CONSTRAINT audit_events_id UNIQUE (id, occurred_at)
+) PARTITION BY RANGE (occurred_at);
+ALTER SEQUENCE strongroom.audit_positions OWNED BY strongroom.audit_events.position;
 CREATE INDEX audit_events_principal ON strongroom.audit_events (tenant, principal, position);
 -- A short pending list: whoever fills it sorts it in while a caller waits.
 CREATE INDEX audit_events_terms ON strongroom.audit_events USING gin (terms)
@@ -143,14 +155,72 @@ CREATE TRIGGER audit_events_append_only
     FOR EACH STATEMENT EXECUTE FUNCTION strongroom.refuse_change();
 """
 
+# A partition is as closed as its parent to whoever names it: no grants, row-level security
+# without a policy, and a trigger of its own, since one for statements fires for the table
+# that is named, and one for rows would go when the partition is detached.
+#
+# CREATE TABLE ... PARTITION OF would hold up every insert. ATTACH does not, but nobody reads
+# the default partition meanwhile, and it is scanned for rows of the new one: so it is waited
+# for a moment only, and left alone where it is large. A month that gets no partition has its
+# events in the default one, where they stay.
+_PARTITIONS = """
+CREATE FUNCTION strongroom.add_audit_partition(month date) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+DECLARE
+    name text := 'audit_events_' || coalesce(to_char(month, 'YYYY_MM'), 'default');
+BEGIN
+    EXECUTE format(
+        'CREATE TABLE strongroom.%I (LIKE strongroom.audit_events INCLUDING STORAGE)', name);
+    EXECUTE format('ALTER TABLE strongroom.%I ENABLE ROW LEVEL SECURITY', name);
+    EXECUTE format('CREATE TRIGGER audit_events_append_only'
+        ' BEFORE UPDATE OR DELETE OR TRUNCATE ON strongroom.%I'
+        ' FOR EACH STATEMENT EXECUTE FUNCTION strongroom.refuse_change()', name);
+    EXECUTE format('ALTER TABLE strongroom.audit_events ATTACH PARTITION strongroom.%I ', name)
+        || CASE WHEN month IS NULL THEN 'DEFAULT' ELSE format('FOR VALUES FROM (%L) TO (%L)',
+            month::timestamp AT TIME ZONE 'UTC',
+            (month + interval '1 month') AT TIME ZONE 'UTC') END;
+END $$;
+
+CREATE FUNCTION strongroom.ensure_audit_partitions() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET lock_timeout = '250ms' AS $$
+DECLARE
+    first timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
+    missing date[] := ARRAY(
+        SELECT wanted::date
+        FROM generate_series(first, first + interval '3 months', interval '1 month') AS wanted
+        WHERE to_regclass('strongroom.audit_events_' || to_char(wanted, 'YYYY_MM')) IS NULL);
+    month date;
+BEGIN
+    IF missing = '{}' OR pg_relation_size('strongroom.audit_events_default') > 64 << 20
+        OR NOT pg_try_advisory_xact_lock(hashtext('strongroom.ensure_audit_partitions')) THEN
+        RETURN;
+    END IF;
+    FOREACH month IN ARRAY missing LOOP
+        BEGIN
+            PERFORM strongroom.add_audit_partition(month);
+        EXCEPTION
+            -- Another was quicker; the default partition has events of the month; or it is
+            -- being read: there are three months to come back in.
+            WHEN duplicate_table OR check_violation OR lock_not_available THEN NULL;
+        END;
+    END LOOP;
+END $$;
+REVOKE EXECUTE ON FUNCTION strongroom.add_audit_partition(date) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION strongroom.ensure_audit_partitions() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION strongroom.ensure_audit_partitions() TO strongroom_sealer;
+
+SELECT strongroom.add_audit_partition(NULL);
+"""
+
 # Array containment is not a leakproof operator, so under row-level security the planner
 # may not use the index for it. This asks the index with the owner's rights, for the
-# tenant of the transaction alone.
+# tenant of the transaction alone. It gives the time too, which names the partition.
 _FIND_EVENTS = """
-CREATE FUNCTION strongroom.find_events(wanted integer[]) RETURNS SETOF bigint
+CREATE FUNCTION strongroom.find_events(wanted integer[])
+    RETURNS TABLE ("position" bigint, occurred_at timestamptz)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
-    SELECT position FROM strongroom.audit_events
-    WHERE tenant = current_setting('strongroom.tenant', true) AND terms @> wanted
+    SELECT e.position, e.occurred_at FROM strongroom.audit_events AS e
+    WHERE e.tenant = current_setting('strongroom.tenant', true) AND e.terms @> wanted
 $$;
 REVOKE EXECUTE ON FUNCTION strongroom.find_events(integer[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION strongroom.find_events(integer[]) TO strongroom_service;
@@ -240,7 +310,10 @@ GRANT UPDATE (state, uses) ON strongroom.data_keys TO strongroom_service;
 GRANT SELECT, INSERT, DELETE ON strongroom.tokens TO strongroom_service;
 GRANT UPDATE (expires_at, subject) ON strongroom.tokens TO strongroom_service;
 GRANT SELECT, INSERT, DELETE ON strongroom.token_subjects TO strongroom_service;
-GRANT SELECT, INSERT ON strongroom.audit_events TO strongroom_service;
+GRANT USAGE ON SEQUENCE strongroom.audit_positions TO strongroom_service;
+GRANT SELECT ON strongroom.audit_events TO strongroom_service;
+GRANT INSERT (id, occurred_at, tenant, principal, action, outcome, purpose, data_classes, terms,
+    body) ON strongroom.audit_events TO strongroom_service;
 GRANT SELECT, INSERT, DELETE ON strongroom.idempotency TO strongroom_service;
 GRANT UPDATE (request_digest, answer, lease_until, created_at)
     ON strongroom.idempotency TO strongroom_service;
@@ -261,6 +334,7 @@ def upgrade() -> None:
     """Create the tables, their fences, and what each role may do (PCI-DSS 7.2.5)."""
     op.execute(_TABLES)
     op.execute(_APPEND_ONLY)
+    op.execute(_PARTITIONS)
     for table in _FENCED:
         op.execute(f"ALTER TABLE strongroom.{table} ENABLE ROW LEVEL SECURITY")
         if table != "audit_events":  # which find_events reads as its owner
