@@ -45,6 +45,7 @@ _BATCH: Final = 2000
 """Leaves a transaction: a few milliseconds of hashing, in which nothing else is served."""
 _SIGN_LEAVES: Final = 1000
 _SIGN_AFTER: Final = timedelta(seconds=60)
+_DAILY: Final = timedelta(days=1)
 _SIGN_AGAIN: Final = timedelta(seconds=5)
 """How long a signing key that was unavailable is left alone."""
 _RETRY_SECONDS: Final = 5.0
@@ -150,8 +151,13 @@ class Sealer:
         self._checked = False
         with suppress(KeyUnavailable):
             await self._check(sealing)
+        housekept = datetime.min.replace(tzinfo=UTC)
         while True:
             stopping = self._stopping.is_set()
+            if self._clock() - housekept >= _DAILY:
+                with suppress(VaultError):  # which was logged, and may wait a day
+                    await sealing.ensure_partitions()
+                housekept = self._clock()
             more = await self._seal(sealing)
             if stopping or await self._is_due(sealing):
                 await self._try_to_sign(sealing)
