@@ -78,16 +78,18 @@ def receipt(
     """Write the proof that an event is in the signed log. It verifies alone."""
 
     async def run(services: "Services") -> str:
-        from vault_service.services.proofs import VIEW, receipt
+        from vault_service.services.proofs import EVENT_ID, VIEW, receipt, unfound
 
         reader = services.log.reader
+        if EVENT_ID.fullmatch(event_id) is None:
+            stop("An event id is evt_ and 26 characters, as receipts have it.")
         for tenant in (*services.tenants, _NO_TENANT):
             found = await reader.event(tenant, event_id)
             if found is not None:
                 break
         else:
-            stop("There is no such event; `strongroom audit tail` shows their ids.")
-        await _sealed(services)
+            raise await unfound(reader, event_id)
+        await sealed(services)
         await _record(services, tenant, {"view": VIEW, "event": event_id})
         return await receipt(reader, tenant, event_id, found)
 
@@ -101,7 +103,7 @@ def checkpoint(output: _Output = None) -> None:
     that the log was not rolled back or rewritten."""
 
     async def run(services: "Services") -> str:
-        await _sealed(services)
+        await sealed(services)
         return await services.application.proofs.checkpoint()
 
     text = with_services(run)
@@ -130,7 +132,7 @@ async def write_bundle(
     from vault_service.services.export_audit import VIEW
 
     if wanted.until is None:
-        await _sealed(services)
+        await sealed(services)
     async with services.log.reader.contents() as contents:
         stretch = await log_export.plan(contents, wanted)
         told = {"view": VIEW, "first": stretch.first, "size": stretch.size}
@@ -151,7 +153,7 @@ async def write_bundle(
     return stretch.first, stretch.size
 
 
-async def _sealed(services: "Services") -> None:
+async def sealed(services: "Services") -> None:
     """Have everything sealed and signed: by the service where one runs, else here."""
     from vault_service.domain.transparency import Overtaken
     from vault_service.services.sealing import LogBroken
