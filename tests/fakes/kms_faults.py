@@ -55,6 +55,13 @@ class Mode(StrEnum):
     TRUNCATED_BLOB = "truncated_blob"  # ciphertext cut short on its way in and out
 
 
+WRAPPING_FAULTS = [
+    mode
+    for mode in Mode
+    if mode not in (Mode.OK, Mode.WRONG_SIGNATURE, Mode.NO_SIGNATURE, Mode.WRONG_CURVE)
+]
+"""Those that somebody who wraps and unwraps can meet."""
+
 _REFUSALS = {
     Mode.THROTTLE: (400, "ThrottlingException"),
     Mode.ACCESS_DENIED: (400, "AccessDeniedException"),

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from tests.fakes.kms_faults import KmsFaultProxy, Mode
+from tests.fakes.kms_faults import WRAPPING_FAULTS, KmsFaultProxy, Mode
 from tests.ledger import PURPOSE, check_problem, unrecorded
 from tests.serving import ROOT, Caller, Serve, Server
 from tests.synthetic import cards
@@ -25,7 +25,6 @@ from vault_service.bootstrap import open_services
 from vault_service.services.key_cache import MAX_TTL
 from vault_service.settings import load
 
-FAULTS = [mode for mode in Mode if mode is not Mode.OK]
 CARD, OTHER_CARD, NEW_CARD = cards(3, seed=90)
 RECOVERY_SECONDS = 30.0
 
@@ -55,7 +54,7 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "    forms: [masked, plain]\n"
         "    mask: card\n"
         "    retention_days: 30\n"
-        for mode in FAULTS
+        for mode in WRAPPING_FAULTS
         for name in (_class_of(mode), _first_class_of(mode))
     )
     catalog.write_text(text.replace("data_classes:\n", f"data_classes:\n{classes}", 1))
@@ -90,7 +89,9 @@ def vault(serve_module: Serve, proxy: KmsFaultProxy, policies: Path) -> Server:
 def stored(vault: Server) -> dict[Mode, str]:
     """A token of every class, whose keys the service then forgot."""
     caller = vault.caller("load-tester")
-    tokens: dict[Mode, str] = {mode: caller.tokenize(_class_of(mode), [CARD])[0] for mode in FAULTS}
+    tokens: dict[Mode, str] = {
+        mode: caller.tokenize(_class_of(mode), [CARD])[0] for mode in WRAPPING_FAULTS
+    }
     vault.restart()
     return tokens
 
@@ -129,7 +130,7 @@ def _wait_for_readiness(vault: Server, status: int) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.parametrize("mode", FAULTS)
+@pytest.mark.parametrize("mode", WRAPPING_FAULTS)
 def test_no_key_no_value_no_token(
     vault: Server, stored: dict[Mode, str], caller: Caller, kms: KmsFaultProxy, mode: Mode
 ) -> None:
@@ -161,7 +162,7 @@ def test_no_key_no_value_no_token(
     assert again["token"] == token, "the blind index is the same as before the fault"
 
 
-@pytest.mark.parametrize("mode", FAULTS)
+@pytest.mark.parametrize("mode", WRAPPING_FAULTS)
 def test_no_first_key_is_made_of_an_answer_that_is_wrong(
     vault: Server, caller: Caller, kms: KmsFaultProxy, mode: Mode
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.keys import MemoryKeyStore
-from tests.fakes.kms_faults import KmsFaultProxy, Mode
+from tests.fakes.kms_faults import WRAPPING_FAULTS, KmsFaultProxy, Mode
 from vault_service.adapters.kms.aws import AwsKmsWrapper
 from vault_service.domain.catalog import DataClass, Domain, TokenFormat
 from vault_service.domain.errors import Code, VaultError
@@ -15,7 +15,6 @@ from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
 from vault_service.services.keys import Keyring
 
 PAN = DataClass("pan", frozenset({"pci"}), "luhn", True, TokenFormat.OPAQUE, ("masked",), "pan")
-FAULTS = [mode for mode in Mode if mode is not Mode.OK]
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -78,7 +77,7 @@ async def world(kms: KmsFaultProxy) -> AsyncIterator[World]:
     wrapper.close()
 
 
-@pytest.mark.parametrize("mode", FAULTS)
+@pytest.mark.parametrize("mode", WRAPPING_FAULTS)
 async def test_no_key_is_stored_that_kms_does_not_give_back(
     kms: KmsFaultProxy, world: World, mode: Mode
 ) -> None:
@@ -98,7 +97,7 @@ async def test_no_key_is_stored_that_kms_does_not_give_back(
     assert reader.decrypt(sealed, "tok", ()) == "4111"
 
 
-@pytest.mark.parametrize("mode", FAULTS)
+@pytest.mark.parametrize("mode", WRAPPING_FAULTS)
 async def test_reads_fail_closed_and_recover_without_a_restart(
     kms: KmsFaultProxy, world: World, mode: Mode
 ) -> None:

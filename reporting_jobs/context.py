@@ -1,0 +1,137 @@
+"""What a report is given, and what it gives back.
+
+A report is a function of a :class:`Context`: it reads through the run, and returns tables of
+rows that the runner writes, holds against the definition, seals and signs for. It never
+sees a file, a key or a credential.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from vault_service.domain.reports import ReportDefinition
+
+Cell = str | int | float | bool | None
+"""What may stand in an output. Times are RFC 3339 in UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEntry:
+    """What is stored beside a value. Times are in UTC."""
+
+    token: str
+    data_class: str
+    subject: str | None
+    tags: Mapping[str, str]
+    created_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """How many tokens of a class lie under one key: a row of the inventory. Ages are those
+    of the key and of the oldest token; ``overdue`` have outlived expiry or retention."""
+
+    data_class: str
+    tags: tuple[str, ...]
+    key_id: int
+    epoch: int
+    key_state: str
+    key_created_at: datetime
+    tokens: int
+    subjects: int
+    oldest: datetime
+    newest: datetime
+    overdue: int
+    retention_days: int | None
+
+
+class RunVault(Protocol):
+    """The vault as one run may read it. Methods raise the client's errors, among them
+    ``RequestRefused`` with ``access_denied`` for what the definition does not declare."""
+
+    def tokens(
+        self,
+        data_class: str,
+        *,
+        subjects: Sequence[str] | None = None,
+        overdue: bool = False,
+    ) -> Iterator[Sequence[TokenEntry]]:
+        """Tokens of a declared class, page by page: all, those of these subjects, or those
+        past their expiry or retention."""
+
+    def reveal(self, tokens: Sequence[str], form: str) -> Sequence[str | None]:
+        """Values in order, in a declared form, for the definition's purpose; ``None`` for
+        tokens that are no more."""
+
+    def delete(self, tokens: Sequence[str]) -> int:
+        """Delete tokens for good; how many there were."""
+
+    def events(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Audit events of the tenant, newest first; filters as the client's
+        ``audit_events``."""
+
+    def inventory(self) -> Sequence[Holding]:
+        """What is stored, by class and key, without a value."""
+
+    def catalog(self) -> Mapping[str, Any]:
+        """Data classes and purposes, as ``GET /v1/catalog`` has them."""
+
+    def export_log(self, *, cursor: int = 0) -> Iterator[bytes]:
+        """The audit log from this leaf on as a bundle, piece by piece."""
+
+    def checkpoint(self) -> str:
+        """The newest signed checkpoint of the audit log."""
+
+    def verifier_key(self) -> str:
+        """The key that signs checkpoints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One run as its report sees it. ``parameters`` are checked and complete; ``now`` is in
+    UTC; ``progress`` takes how many of how many rows are done."""
+
+    definition: ReportDefinition
+    parameters: Mapping[str, Any]
+    period: str
+    run_id: str
+    now: datetime
+    vault: RunVault
+    progress: Callable[[int, int | None], None] = lambda done, total: None
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A bar chart for people who would rather look: labels and a figure each."""
+
+    title: str
+    labels: Sequence[str]
+    values: Sequence[float]
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a PDF: paragraphs, a small table, a chart; figures in it are suppressed
+    already."""
+
+    title: str
+    paragraphs: Sequence[str] = ()
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[Cell]] = ()
+    chart: Chart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a report gives back: rows with a cell for each column of the definition, made as
+    they are asked for, and for a PDF its sections (asked for after the rows)."""
+
+    rows: Iterable[Sequence[Cell]]
+    sections: Callable[[], Sequence[Section]] = field(default=lambda: ())
+
+
+Make = Callable[[Context], Output]
+"""Makes a report."""

@@ -1,0 +1,1 @@
+"""The reports, one module each: ``DEFINITION`` says what it reads, and ``make`` makes it."""

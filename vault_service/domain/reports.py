@@ -1,0 +1,213 @@
+"""Reports: what one is, what a run of it is, and what an approval binds.
+
+A definition is data: policies judge it, its hash is in every approval and manifest, and
+what a job reads is held against it. The code that makes the figures is in
+``reporting_jobs``; here is what service and jobs have to agree on.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+NAME: Final = re.compile(r"[a-z][a-z0-9_]{2,39}")
+RUN_ID: Final = re.compile(r"run_[0-9a-hjkmnp-tv-z]{26}")
+RUN_HEADER: Final = "x-strongroom-run"
+"""A job names the run that it works on in this header; what it reads is held against it."""
+
+
+class RunState(StrEnum):
+    """The life of a run. The last four are its ends."""
+
+    REQUESTED = "requested"
+    APPROVED = "approved"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+ENDS: Final = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.EXPIRED, RunState.REJECTED})
+NEXT: Final[Mapping[RunState, frozenset[RunState]]] = {
+    RunState.REQUESTED: frozenset({RunState.APPROVED, RunState.REJECTED, RunState.EXPIRED}),
+    RunState.APPROVED: frozenset({RunState.RUNNING, RunState.EXPIRED, RunState.FAILED}),
+    RunState.RUNNING: frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.EXPIRED}),
+}
+"""Where a run may go from each state; from an end, nowhere."""
+
+
+class Format(StrEnum):
+    """How an output is written, before it is sealed."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    JSON = "json"
+    PDF = "pdf"
+
+
+class Classification(StrEnum):
+    """What a column of an output holds, from harmless to plain values."""
+
+    FIGURE = "figure"
+    IDENTIFIER = "identifier"
+    TOKEN = "token"
+    MASKED = "masked"
+    PERSONAL = "personal"
+    CARDHOLDER = "cardholder"
+
+
+PLAIN: Final = frozenset({Classification.PERSONAL, Classification.CARDHOLDER})
+"""Columns of these hold plain values: their reports need an approval."""
+
+
+class ParameterType(StrEnum):
+    """What a parameter may be. Times are RFC 3339 in UTC, dates ISO 8601."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    DATE = "date"
+    TIME = "time"
+    CHOICE = "choice"
+    PRINCIPAL = "principal"
+    SUBJECT = "subject"
+    TOKENS = "tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a report. ``lowest`` and ``highest`` bound an integer, or the number of
+    tokens in a list; ``choices`` are those of a choice."""
+
+    name: str
+    type: ParameterType
+    description: str
+    required: bool = True
+    default: str | int | None = None
+    choices: tuple[str, ...] = ()
+    lowest: int | None = None
+    highest: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A data class in a form that the report reads."""
+
+    data_class: str
+    form: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the output."""
+
+    name: str
+    classification: Classification
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most rows that an output may have, and the fewest people or tokens that a figure
+    in it may stand for: smaller groups are suppressed."""
+
+    row_cap: int
+    minimum_group: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDefinition:
+    """A report. ``schedule`` is an EventBridge expression, ``None`` for one that is run on
+    request alone; ``source_digest`` the SHA-256 (hex) of the code that makes it.
+
+    Its job is the principal ``job:<name>``. ``needs_approval`` follows from the columns
+    unless a report without plain values asks for it too.
+    """
+
+    name: str
+    title: str
+    description: str
+    owner: str
+    purpose: str
+    reads: tuple[Reading, ...]
+    columns: tuple[Column, ...]
+    limits: Limits
+    formats: tuple[Format, ...]
+    parameters: tuple[Parameter, ...] = ()
+    schedule: str | None = None
+    approval: bool = False
+    source_digest: str = ""
+
+    @property
+    def job(self) -> str:
+        """The principal that runs it."""
+        return f"job:{self.name}"
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether somebody else has to approve a run."""
+        return self.approval or any(c.classification in PLAIN for c in self.columns)
+
+    def template_hash(self) -> str:
+        """SHA-256 (hex) over the definition and its code: what an approval is of."""
+        return hashlib.sha256(canonical(self)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as the service keeps it. ``parameters`` is canonical JSON; ``period`` tells apart
+    the runs that a schedule asks for (an ISO date or time, empty on request). ``recipient``
+    names the key that the output is sealed to: a KMS key ARN, or ``rsa:`` and the SHA-256
+    (hex) of a DER public key. ``order`` is the signed work order, ``manifest`` the signed
+    manifest, both signed notes."""
+
+    id: str
+    tenant: str
+    report: str
+    template_hash: str
+    parameters: str
+    period: str
+    format: Format
+    recipient: str
+    row_cap: int
+    requester: str
+    state: RunState
+    requested_at: datetime
+    expires_at: datetime
+    updated_at: datetime
+    approver: str | None = None
+    approved_at: datetime | None = None
+    code: str | None = None
+    attempts: int = 0
+    rows: int | None = None
+    output_sha256: str | None = None
+    output_bytes: int | None = None
+    output_location: str | None = field(default=None, repr=False)
+    order: str | None = field(default=None, repr=False)
+    manifest: str | None = field(default=None, repr=False)
+
+    def binding(self) -> bytes:
+        """What an approval binds, as canonical JSON: change any of it, and it is void."""
+        return canonical(
+            {
+                "tenant": self.tenant,
+                "report": self.report,
+                "template_hash": self.template_hash,
+                "parameters": self.parameters,
+                "period": self.period,
+                "format": self.format,
+                "recipient": self.recipient,
+                "row_cap": self.row_cap,
+                "expires_at": self.expires_at,
+            }
+        )
+
+
+def canonical(value: Any) -> bytes:
+    """The value as JSON in one spelling: keys sorted, no white space, UTF-8."""
+    return msgspec.json.encode(value, order="sorted")
