@@ -1,6 +1,7 @@
 """``strongroom audit archive`` on a real database (PCI-DSS 10.5.1): months leave the log for
 files that verify, the tree stays as it was, and nothing leaves without its file."""
 
+import asyncio
 import hashlib
 import io
 import json
@@ -22,11 +23,16 @@ from typer.testing import CliRunner, Result
 from tests.conftest import DatabaseUrls
 from tests.stored import event
 from vault_service.adapters.postgres.migrate import upgrade
+from vault_service.bootstrap import open_services
 from vault_service.cli.audit import app
 from vault_service.domain import bundle
 from vault_service.domain.archives import Month
+from vault_service.domain.errors import Code, VaultError
 from vault_service.domain.events import AuditEvent, canonical_bytes, new_event_id
 from vault_service.domain.notes import VerifierKey
+from vault_service.services.archive_check import check_file
+from vault_service.services.context import RequestContext
+from vault_service.settings import load
 from vault_service.verifier.bundles import BundleReport, verify_bundle
 from vault_service.verifier.findings import Kind, Verdict
 
@@ -397,6 +403,27 @@ def test_receipts_of_archived_events(vault: Vault, filled: dict[Month, list[Audi
     assert result.stderr.strip() == "There is no such event."
 
 
+async def test_receipts_of_archived_events_for_callers(
+    vault: Vault, filled: dict[Month, list[AuditEvent]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for an id that never was: whether there was one is not told."""
+    await asyncio.to_thread(vault.archive)
+    for name, value in vault.environment.items():
+        monkeypatch.setenv(name, value)
+    mine = next(made for made in filled[OLD] if made.tenant == "main").id
+    async with open_services(load()) as services:
+        proof = services.application.proofs.proof
+        context = RequestContext(services.principals["auditor"], "req", datetime.now(UTC))
+        for asked in (mine, mine[:-4] + "zzzz"):
+            with pytest.raises(VaultError) as raised:
+                await proof(context, asked)
+            assert raised.value.code is Code.NOT_FOUND
+            assert f"audit-{OLD}.ndjson" in raised.value.detail
+        with pytest.raises(VaultError) as raised:
+            await proof(context, "evt_" + "z" * 26)
+        assert raised.value.detail == "There is no such event."
+
+
 def test_what_comes_in_late_for_an_archived_month(
     vault: Vault, filled: dict[Month, list[AuditEvent]]
 ) -> None:
@@ -422,6 +449,27 @@ def test_the_services_login_may_not_archive(
     vault.environment["STRONGROOM_DATABASE_URL"] = vault.urls.app_url
     assert "strongroom db upgrade" in vault.refused(2)
     assert not vault.folder.exists()
+
+
+def test_the_migrators_login_suffices(vault: Vault, filled: dict[Month, list[AuditEvent]]) -> None:
+    """No superuser's rights are needed: those of the four roles (PCI-DSS 7.2.5)."""
+    vault.environment["STRONGROOM_DATABASE_URL"] = vault.urls.migrator_url
+    roles = "strongroom_service, strongroom_sealer, strongroom_auditor"
+    vault.superuser.execute(f"GRANT {roles} TO strongroom_migrator".encode())
+    try:
+        assert len(vault.archive("--drop")) == 3
+    finally:
+        vault.superuser.execute(f"REVOKE {roles} FROM strongroom_migrator".encode())
+
+
+def test_not_even_the_owner_changes_what_is_noted(
+    vault: Vault, filled: dict[Month, list[AuditEvent]]
+) -> None:
+    vault.archive()
+    vault.superuser.execute("SET ROLE strongroom_owner")
+    for change in ("UPDATE {} SET events = 0", "DELETE FROM {}", "TRUNCATE {}"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            vault.superuser.execute(change.format("strongroom.log_archives").encode())
 
 
 def test_one_command_at_a_time(vault: Vault, filled: dict[Month, list[AuditEvent]]) -> None:
@@ -527,8 +575,6 @@ def test_archiving_while_events_are_recorded(
 
 def test_a_bundle_is_read_once(vault: Vault, filled: dict[Month, list[AuditEvent]]) -> None:
     """The digest is of the very bytes that were verified, to the last."""
-    from vault_service.services.archive_check import check_file
-
     vault.archive()
     path = vault.file(OLD)
     checked = check_file(io.FileIO(path), vault.key())
