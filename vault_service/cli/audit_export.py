@@ -114,7 +114,7 @@ def key(output: _Output = None) -> None:
     get by another way before you trust it."""
 
     async def run(services: "Services") -> str:
-        return services.application.proofs.key
+        return await services.application.proofs.key()
 
     text = with_services(run)
     with _written(output) as stream:
@@ -141,7 +141,7 @@ async def write_bundle(
             stretch,
             tenant=tenant,
             origin=services.log.origin,
-            key=services.log.signer.key,
+            key=await services.log.signer.open(),
         )
         with _progress(stretch.size - stretch.first) as written:
             async with aclosing(lines):

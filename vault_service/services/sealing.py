@@ -132,14 +132,17 @@ class Sealer:
 
     async def seal_now(self) -> None:
         """Seal and sign what was committed, once, and keep the copies; raises what stands
-        in the way,
+        in the way: :class:`LogBroken`, and
         :class:`~vault_service.domain.transparency.Overtaken` where another process leads."""
         async with self._log.lead(wait=False) as sealing:
             self._checked = False
-            while await self._seal(sealing):
-                pass
-            await self._sign(sealing)
-            await self._copies.settle(sealing)
+            try:
+                while await self._seal(sealing):
+                    pass
+                await self._sign(sealing)
+                await self._copies.settle(sealing)
+            except (MissingTile, ProofInvalid):
+                raise LogBroken from None
 
     async def _lead(self, sealing: Sealing) -> None:
         self._checked = False
