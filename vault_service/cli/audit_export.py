@@ -199,8 +199,13 @@ def _utc(at: datetime | None) -> datetime | None:
 def _written(output: Path | None) -> Iterator[BinaryIO]:
     """The stream to write to. A file is there complete or not at all."""
     if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise  # whoever reads has seen enough
+        except OSError as error:
+            stop(f"Cannot write to standard output: {error.strerror}.")
         return
     partial = output.with_name(f".{output.name}.part")
     try:
