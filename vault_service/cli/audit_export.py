@@ -116,7 +116,7 @@ def key(output: _Output = None) -> None:
     get by another way before you trust it."""
 
     async def run(services: "Services") -> str:
-        return services.application.proofs.key
+        return await services.application.proofs.key()
 
     text = with_services(run)
     with _written(output) as stream:
@@ -143,7 +143,7 @@ async def write_bundle(
             stretch,
             tenant=tenant,
             origin=services.log.origin,
-            key=services.log.signer.key,
+            key=await services.log.signer.open(),
         )
         with _progress(stretch.size - stretch.first) as written:
             async with aclosing(lines):
@@ -201,8 +201,13 @@ def _utc(at: datetime | None) -> datetime | None:
 def _written(output: Path | None) -> Iterator[BinaryIO]:
     """The stream to write to. A file is there complete or not at all."""
     if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise  # whoever reads has seen enough
+        except OSError as error:
+            stop(f"Cannot write to standard output: {error.strerror}.")
         return
     partial = output.with_name(f".{output.name}.part")
     try:

@@ -55,11 +55,10 @@ class Proofs:
         self._recorder = recorder
         self._signer = signer
 
-    @property
-    def key(self) -> str:
+    async def key(self) -> str:
         """The key that checkpoints are verified with, as C2SP signed-note writes it;
         ``key_unavailable`` where it cannot be had now."""
-        return self._signer.key.encode()
+        return (await self._signer.open()).encode()
 
     async def checkpoint(self) -> str:
         """The newest signed checkpoint; ``not_found`` while nothing was signed."""
