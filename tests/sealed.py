@@ -201,8 +201,8 @@ class SealedDatabase:
 
     async def export(
         self,
-        wanted: Wanted = Wanted(),
-        tenant: str | None = None,  # noqa: B008
+        wanted: Wanted = Wanted(),  # noqa: B008  # frozen
+        tenant: str | None = None,
     ) -> bytes:
         """The bundle of a stretch."""
         async with self.reader.contents() as contents:
