@@ -18,6 +18,7 @@ from tests.stored import event
 from vault_service.adapters.anchors.file import FileAnchor
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.log_reader import PostgresLogReader
+from vault_service.adapters.postgres.log_statements import LOCK
 from vault_service.adapters.postgres.schema import SERVICE_ROLE, TENANT_SETTING
 from vault_service.adapters.postgres.sealing_log import PostgresSealingLog
 from vault_service.adapters.signing.local import UnsafeLocalSigningKey
@@ -199,15 +200,11 @@ class SealedDatabase:
             return {}
         return {int(path.stem): path.read_text() for path in self.folder.iterdir()}
 
-    async def export(
-        self,
-        wanted: Wanted = Wanted(),  # noqa: B008  # frozen
-        tenant: str | None = None,
-    ) -> bytes:
-        """The bundle of a stretch."""
+    async def export(self) -> bytes:
+        """The bundle of the whole log."""
         async with self.reader.contents() as contents:
-            stretch = await log_export.plan(contents, wanted)
-            lines = log_export.write(contents, stretch, tenant=tenant, origin=ORIGIN, key=self.key)
+            stretch = await log_export.plan(contents, Wanted())
+            lines = log_export.write(contents, stretch, tenant=None, origin=ORIGIN, key=self.key)
             return b"".join([piece async for piece in lines])
 
     async def verified(self, kept: str | None = None) -> BundleReport:
@@ -236,3 +233,43 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     while not await holds():
         assert time.monotonic() < deadline, "what was waited for did not come"
         await asyncio.sleep(0.02)
+
+
+async def leader(sealed: SealedDatabase) -> int | None:
+    """The database's process id of the connection that leads, if one does."""
+    rows = await sealed.query(
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND database ="
+        " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND (classid::bigint << 32 | objid::bigint) = %s",
+        LOCK,
+    )
+    assert len(rows) <= 1
+    return rows[0][0] if rows else None
+
+
+async def admit(sealed: SealedDatabase, connections: bool) -> None:
+    """Whether new connections to the log's database are let in."""
+    url = sealed.urls.superuser_url.replace(f"/{sealed.urls.name}", "/postgres")
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        statement = f'ALTER DATABASE "{sealed.urls.name}" ALLOW_CONNECTIONS {connections}'
+        await connection.execute(statement.encode())
+
+
+async def all_sealed(sealed: SealedDatabase) -> None:
+    """Wait until every committed event is a leaf."""
+
+    async def holds() -> bool:
+        return sorted(await sealed.leaves()) == await sealed.positions()
+
+    await until(holds)
+
+
+async def signed_at(sealed: SealedDatabase, *sizes: int) -> None:
+    """Wait until there are checkpoints of these sizes, and no others."""
+
+    async def holds() -> bool:
+        found = [checkpoint.size for checkpoint in await sealed.checkpoints()]
+        assert set(found) <= set(sizes), found
+        return found == list(sizes)
+
+    await until(holds)

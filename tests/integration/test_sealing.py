@@ -1,93 +1,39 @@
-"""Sealing on a real database: what is committed is in the tree once, signed and kept."""
+"""Sealing on a real database: what is committed is in the tree once, and one leads."""
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from io import BytesIO
-from itertools import pairwise
-from pathlib import Path
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.conftest import DatabaseUrls
-from tests.sealed import ORIGIN, SealedDatabase, Watching, insert, until
+from tests.sealed import (
+    ORIGIN,
+    SealedDatabase,
+    Watching,
+    admit,
+    all_sealed,
+    insert,
+    leader,
+    signed_at,
+    until,
+)
 from tests.soak import times
 from vault_service.adapters.postgres.engine import Database
-from vault_service.adapters.postgres.log_statements import LOCK
-from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.adapters.postgres.sealing_log import PostgresSealingLog
 from vault_service.domain.checkpoints import Checkpoint
-from vault_service.domain.errors import Code, KeyUnavailable, VaultError
-from vault_service.domain.merkle import consistency_proof, leaf_hash, verify_consistency
-from vault_service.domain.notes import sign_line
+from vault_service.domain.errors import Code, VaultError
+from vault_service.domain.merkle import leaf_hash
 from vault_service.domain.tiles import (
-    TileNodes,
     TreeGrowth,
     edge_tiles,
-    tiles_for_consistency,
 )
 from vault_service.domain.transparency import Overtaken
-from vault_service.services.sealing import LogBroken
 from vault_service.verifier.bundles import verify_bundle
 from vault_service.verifier.findings import Verdict
-
-
-@pytest.fixture
-async def sealed(empty_database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[SealedDatabase]:
-    """A log without leaves."""
-    await asyncio.to_thread(upgrade, empty_database.migrator_url)
-    database = Database(empty_database.app_url)
-    await database.open()
-    yield SealedDatabase(empty_database, database, tmp_path)
-    await database.close()
-
-
-async def leader(sealed: SealedDatabase) -> int | None:
-    """The database's process id of the connection that leads, if one does."""
-    rows = await sealed.query(
-        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND database ="
-        " (SELECT oid FROM pg_database WHERE datname = current_database())"
-        " AND (classid::bigint << 32 | objid::bigint) = %s",
-        LOCK,
-    )
-    assert len(rows) <= 1
-    return rows[0][0] if rows else None
-
-
-async def admit(sealed: SealedDatabase, connections: bool) -> None:
-    """Whether new connections to the log's database are let in."""
-    url = sealed.urls.superuser_url.replace(f"/{sealed.urls.name}", "/postgres")
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        statement = f'ALTER DATABASE "{sealed.urls.name}" ALLOW_CONNECTIONS {connections}'
-        await connection.execute(statement.encode())
-
-
-async def all_sealed(sealed: SealedDatabase) -> None:
-    """Wait until every committed event is a leaf."""
-
-    async def holds() -> bool:
-        return sorted(await sealed.leaves()) == await sealed.positions()
-
-    await until(holds)
-
-
-async def signed_at(sealed: SealedDatabase, *sizes: int) -> None:
-    """Wait until there are checkpoints of these sizes, and no others."""
-
-    async def holds() -> bool:
-        found = [checkpoint.size for checkpoint in await sealed.checkpoints()]
-        assert set(found) <= set(sizes), found
-        return found == list(sizes)
-
-    await until(holds)
-
-
-# --- leaves -------------------------------------------------------------------------------
 
 
 async def test_leaves_are_the_events_in_the_order_of_their_positions(
@@ -307,9 +253,6 @@ async def _each_is_sealed_once(shared: SealedDatabase, todo: Steps) -> None:
     assert sorted(await shared.leaves()) == await shared.positions()
 
 
-# --- who leads ----------------------------------------------------------------------------
-
-
 async def test_of_two_sealers_one_leads(sealed: SealedDatabase) -> None:
     first, second = Watching(), Watching()
     async with sealed.sealing(observer=first), sealed.sealing(observer=second):
@@ -373,302 +316,6 @@ async def test_a_database_that_is_away_does_not_end_a_sealer(sealed: SealedDatab
             await admit(sealed, True)
             await sealed.append()
             await all_sealed(sealed)
-
-
-# --- signing ------------------------------------------------------------------------------
-
-
-async def test_checkpoints_are_signed_when_they_are_due(sealed: SealedDatabase) -> None:
-    """The first at once; then where one is wanted, at a thousand leaves, after a minute,
-    and at the end."""
-    async with sealed.sealing():
-        await sealed.append(2)
-        await signed_at(sealed, 2)
-        for _ in range(3):  # each round has settled what the one before it left
-            await sealed.append()
-            await all_sealed(sealed)
-        await signed_at(sealed, 2)
-        await sealed.reader.want(4)
-        await signed_at(sealed, 2, 5)
-        await sealed.append(999)
-        await all_sealed(sealed)
-        await signed_at(sealed, 2, 5)
-        await sealed.append()
-        await signed_at(sealed, 2, 5, 1005)
-        await sealed.append()
-        await all_sealed(sealed)
-        sealed.clock.advance(seconds=59.9)
-        await sealed.append()
-        await all_sealed(sealed)
-        await signed_at(sealed, 2, 5, 1005)
-        sealed.clock.advance(seconds=0.1)
-        await signed_at(sealed, 2, 5, 1005, 1007)
-        assert (await sealed.newest()).created_at == sealed.clock.now
-        sealed.clock.advance(hours=1)  # nothing new, nothing to sign
-        await sealed.append()
-        await signed_at(sealed, 2, 5, 1005, 1007, 1008)
-        await sealed.append()
-    await signed_at(sealed, 2, 5, 1005, 1007, 1008, 1009)
-    assert sealed.watching.signatures == 6
-    assert set(sealed.watching.broken) == {False}
-
-
-async def test_each_checkpoint_extends_the_one_before(sealed: SealedDatabase) -> None:
-    """RFC 6962 2.1.2."""
-    for count in (1, 1, 254, 1, 300, 700):
-        await sealed.append(count)
-        await sealed.sealer().seal_now()
-    found = await sealed.checkpoints()
-    assert [checkpoint.size for checkpoint in found] == [1, 2, 256, 257, 557, 1257]
-    for old, new in pairwise(found):
-        tiles = await sealed.reader.tiles(tiles_for_consistency(old.size, new.size))
-        proof = consistency_proof(old.size, new.size, TileNodes(tiles).node)
-        verify_consistency(old.size, old.root, new.size, new.root, proof)
-
-
-async def test_a_tree_of_no_leaves_is_never_signed(sealed: SealedDatabase) -> None:
-    await sealed.sealer().seal_now()
-    async with sealed.sealing():
-        await sealed.reader.want(1)
-        sealed.clock.advance(hours=1)
-
-        async def looked() -> bool:
-            return sealed.watching.broken.count(False) > 0
-
-        await until(looked)
-    assert await sealed.checkpoints() == []
-    assert sealed.copies() == {}
-    assert sealed.watching.signatures == 0
-
-
-async def test_sealing_goes_on_without_the_signing_key(sealed: SealedDatabase) -> None:
-    sealed.signer.away = True
-    with capture_logs() as lines:
-        async with sealed.sealing():
-            for _ in range(3):
-                await sealed.append(400)
-                await all_sealed(sealed)
-            assert await sealed.checkpoints() == []
-            with pytest.raises(Overtaken):
-                await sealed.sealer().seal_now()
-            sealed.signer.away = False
-            # The key is left alone for a while.
-            await sealed.append()
-            await all_sealed(sealed)
-            assert await sealed.checkpoints() == []
-            sealed.clock.advance(seconds=5)
-            await signed_at(sealed, 1201)
-    assert {"signing_failed"} == {line["event"] for line in lines}
-    assert sealed.watching.signatures == 1
-    assert (await sealed.verified()).verdict is Verdict.VERIFIED
-
-
-async def test_who_asks_for_a_signature_is_told_that_there_is_no_key(
-    sealed: SealedDatabase,
-) -> None:
-    await sealed.append(2)
-    sealed.signer.away = True
-    with pytest.raises(KeyUnavailable):
-        await sealed.sealer().seal_now()
-    assert len(await sealed.leaves()) == 2
-    assert await leader(sealed) is None
-
-
-# --- copies elsewhere ---------------------------------------------------------------------
-
-
-async def test_copies_of_all_checkpoints_are_kept_and_noted(sealed: SealedDatabase) -> None:
-    """PCI-DSS 10.3.3."""
-    async with sealed.sealing():
-        for size in (1, 2, 3):
-            await sealed.append()
-            await all_sealed(sealed)
-            await sealed.reader.want(size)
-            await signed_at(sealed, *range(1, size + 1))
-        await sealed.append()
-    rows = await sealed.query(
-        "SELECT tree_size, note, anchored_at FROM strongroom.log_checkpoints ORDER BY tree_size"
-    )
-    assert sealed.copies() == {size: note for size, note, _ in rows}
-    assert [(size, at) for size, _, at in rows] == [(n, sealed.clock.now) for n in (1, 2, 3, 4)]
-
-
-async def test_nothing_waits_for_an_anchor_that_is_away(sealed: SealedDatabase) -> None:
-    """What could not be kept is told, and caught up later."""
-    sealed.anchor.away = True
-    async with sealed.sealing():
-        for size in (1, 2):
-            await sealed.append()
-            await all_sealed(sealed)
-            await sealed.reader.want(size)
-            await signed_at(sealed, *range(1, size + 1))
-        assert await sealed.loose() == [1, 2]
-        assert sealed.watching.anchor_failures > 0
-        assert sealed.copies() == {}
-        sealed.anchor.away = False
-
-        async def caught_up() -> bool:
-            return await sealed.loose() == []
-
-        await until(caught_up)
-        assert sorted(sealed.copies()) == [1, 2]
-    assert set(sealed.watching.broken) == {False}
-
-
-async def test_nothing_waits_for_an_anchor_that_does_not_answer(sealed: SealedDatabase) -> None:
-    await sealed.append()
-    async with sealed.sealing():
-        await signed_at(sealed, 1)
-        sealed.anchor.reached.clear()
-        for size in (2, 3):
-            await sealed.append()
-            await all_sealed(sealed)
-            await sealed.reader.want(size)
-            await signed_at(sealed, *range(1, size + 1))
-        assert 3 in await sealed.loose()
-        sealed.anchor.reached.set()
-    assert await sealed.loose() == []
-    assert sorted(sealed.copies()) == [1, 2, 3]
-
-
-async def test_a_copy_that_says_something_else_is_called_a_broken_log(
-    sealed: SealedDatabase,
-) -> None:
-    await sealed.append(2)
-    async with sealed.sealing():
-        await signed_at(sealed, 2)
-
-        async def kept() -> bool:
-            return await sealed.loose() == []
-
-        await until(kept)
-        text = Checkpoint(ORIGIN, 3, b"\x07" * 32).text()
-        line = sign_line(ORIGIN, sealed.key.key_id, await sealed.signer.sign(text.encode()))
-        (sealed.folder / f"{3:019d}.checkpoint").write_text(f"{text}\n{line}")
-        (sealed.folder / f"{3:019d}.checkpoint").chmod(0o600)
-        await sealed.append()
-        await sealed.reader.want(3)
-
-        async def told() -> bool:
-            return sealed.watching.broken[-1]
-
-        await until(told)
-    assert await sealed.loose() == [3]
-    with pytest.raises(LogBroken):
-        await sealed.sealer().seal_now()
-
-
-# --- a log that was tampered with ---------------------------------------------------------
-
-ROLL_BACK = (
-    "DELETE FROM strongroom.log_leaves WHERE leaf_index >= 5",
-    "UPDATE strongroom.log_tree SET size = 5, settled = 0",
-    "DELETE FROM strongroom.audit_events WHERE position NOT IN"
-    " (SELECT position FROM strongroom.log_leaves)",
-)
-FORGET = "DELETE FROM strongroom.log_checkpoints WHERE tree_size > 5"
-OTHER_SIZE = "UPDATE strongroom.log_checkpoints SET note = replace(note, E'\\n10\\n', E'\\n9\\n')"
-REWRITE = (
-    "UPDATE strongroom.log_tiles SET hashes = overlay(hashes PLACING '\\x00112233' FROM 65)"
-    " WHERE level = 0"
-)
-
-
-async def five_and_five(sealed: SealedDatabase) -> None:
-    """Ten leaves, signed and kept at five and at ten."""
-    for _ in range(2):
-        await sealed.append(5)
-        await sealed.sealer().seal_now()
-    assert sorted(sealed.copies()) == [5, 10]
-
-
-@pytest.mark.parametrize(
-    ("done", "copies"),
-    [
-        pytest.param(ROLL_BACK, False, id="rolled back"),
-        pytest.param((*ROLL_BACK, FORGET), True, id="rolled back, checkpoints too"),
-        pytest.param((REWRITE,), False, id="rewritten"),
-        pytest.param(("DELETE FROM strongroom.log_checkpoints", REWRITE), True, id="and unsigned"),
-        pytest.param((OTHER_SIZE,), False, id="note altered"),
-        pytest.param(("UPDATE strongroom.log_checkpoints SET note = ''",), False, id="note gone"),
-        pytest.param(("DELETE FROM strongroom.log_tiles",), False, id="tiles gone"),
-    ],
-)
-async def test_a_log_that_was_tampered_with_is_not_signed_again(
-    sealed: SealedDatabase, done: tuple[str, ...], copies: bool
-) -> None:
-    """PCI-DSS 10.3.4: by the checkpoint in the database, and by the copy elsewhere."""
-    await five_and_five(sealed)
-    await sealed.tamper(*done)
-    if not copies:
-        shutil.rmtree(sealed.folder)  # the database alone gives it away
-    before = await sealed.query("SELECT tree_size, note FROM strongroom.log_checkpoints")
-    with capture_logs() as lines:
-        async with sealed.sealing():
-
-            async def told() -> bool:
-                return sealed.watching.broken[-1:] == [True]
-
-            await until(told)
-    assert {line["event"] for line in lines} == {"audit_log_broken"}
-    await sealed.append(5)
-    with pytest.raises(LogBroken):
-        await sealed.sealer().seal_now()
-    assert await sealed.query("SELECT tree_size, note FROM strongroom.log_checkpoints") == before
-
-
-async def test_a_tree_that_is_rewritten_under_its_sealer_is_not_signed(
-    sealed: SealedDatabase,
-) -> None:
-    await sealed.append(5)
-    async with sealed.sealing():
-        await signed_at(sealed, 5)
-        await sealed.tamper(REWRITE)
-        await sealed.append()
-        await sealed.reader.want(6)
-
-        async def told() -> bool:
-            return sealed.watching.broken[-1]
-
-        await until(told)
-    await signed_at(sealed, 5)
-
-
-async def test_a_rollback_is_not_hidden_by_an_anchor_that_was_away(sealed: SealedDatabase) -> None:
-    """Whoever can roll back the database may be able to cut the network too: nothing is
-    kept over what could not be compared."""
-    await five_and_five(sealed)
-    kept = sealed.copies()
-    await sealed.tamper(*ROLL_BACK, FORGET)
-    sealed.anchor.away = True
-    async with sealed.sealing():
-        await sealed.append(8)
-        await sealed.reader.want(13)
-        await signed_at(sealed, 5, 13)
-        sealed.anchor.away = False
-
-        async def told() -> bool:
-            return sealed.watching.broken[-1]
-
-        await until(told)
-    assert sealed.copies() == kept
-
-
-async def test_a_log_that_is_put_right_is_signed_again(sealed: SealedDatabase) -> None:
-    await five_and_five(sealed)
-    hashes = await sealed.query("SELECT hashes FROM strongroom.log_tiles")
-    await sealed.tamper(REWRITE)
-    with pytest.raises(LogBroken):
-        await sealed.sealer().seal_now()
-    await sealed.query("UPDATE strongroom.log_tiles SET hashes = %s", hashes[0][0])
-    await sealed.append()
-    await sealed.sealer().seal_now()
-    assert [checkpoint.size for checkpoint in await sealed.checkpoints()] == [5, 10, 11]
-    assert sealed.watching.broken[-1] is False
-    assert (await sealed.verified()).verdict is Verdict.VERIFIED
-
-
-# --- once, and at the end -----------------------------------------------------------------
 
 
 async def test_sealing_once_leaves_the_lead_to_others(sealed: SealedDatabase) -> None:
