@@ -22,11 +22,12 @@ from typer.testing import CliRunner, Result
 
 from tests.conftest import DatabaseUrls
 from tests.stored import event
+from vault_service.adapters.postgres.log_archives import open_archives
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.bootstrap import open_services
 from vault_service.cli.audit import app
 from vault_service.domain import bundle
-from vault_service.domain.archives import Month
+from vault_service.domain.archives import Archive, Month, MonthChanged
 from vault_service.domain.errors import Code, VaultError
 from vault_service.domain.events import AuditEvent, canonical_bytes, new_event_id
 from vault_service.domain.notes import VerifierKey
@@ -311,7 +312,7 @@ def written_only(vault: Vault) -> None:
     with psycopg.connect(vault.urls.superuser_url) as reader:
         reader.execute("SELECT count(*) FROM strongroom.audit_events")
         said = vault.refused(2)
-    assert "database cannot be used now" in said
+    assert f"{OLDEST} is in its file, and still in the log: somebody reads" in said
     assert vault.file(OLDEST).exists()
 
 
@@ -441,6 +442,32 @@ def test_what_comes_in_late_for_an_archived_month(
     with path.open("rb") as stream:
         report = verify_bundle(stream, vault.key())
     assert {finding.kind for finding in report.findings} == {Kind.EVENT_MISSING}
+
+
+@pytest.mark.parametrize("month", [OLDER, OLD])
+async def test_what_comes_in_while_its_month_is_written(
+    vault: Vault, filled: dict[Month, list[AuditEvent]], month: Month
+) -> None:
+    """It is not in the file, so the month stays; in a partition of its own and not."""
+    async with open_archives(vault.urls.migrator_url) as archives:
+        [found] = [each for each in await archives.due(KEPT) if each.month == month]
+        assert found.first_leaf is not None
+        assert found.last_leaf is not None
+        assert found.events == len(filled[month])
+        archive = Archive(month, found.first_leaf, found.last_leaf, found.events, bytes(32))
+        late = vault.put(month.start)
+        where = "SELECT tableoid FROM strongroom.audit_events WHERE id = %s"
+        before = vault.query(where, late.id)
+        with pytest.raises(MonthChanged):
+            await archives.take_off(archive, found.last_position, drop=True)
+        assert vault.query(where, late.id) == before
+        assert vault.at_hand()[str(month)] == found.events + 1
+        assert await archives.detached() == []
+        await archives.take_off(archive, 1 << 62, drop=False)
+        assert await archives.detached() == [archive]
+    for change in ("UPDATE {} SET body = ''", "DELETE FROM {}"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            vault.superuser.execute(change.format("strongroom.audit_events_default").encode())
 
 
 def test_the_services_login_may_not_archive(

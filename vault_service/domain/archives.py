@@ -75,6 +75,10 @@ class MonthChanged(Exception):
     """Events came in for a month that was just written to its file."""
 
 
+class LogBusy(Exception):
+    """Somebody reads the log for so long that nothing can be taken off now."""
+
+
 class LogArchives(Protocol):
     """The log in the hands of the tables' owner."""
 
@@ -88,8 +92,8 @@ class LogArchives(Protocol):
     async def take_off(self, archive: Archive, last_position: int, *, drop: bool) -> None:
         """Record the archive and take the month's events out of the log, in one
         transaction; they lie in a table of their own, or are dropped. Raises
-        :class:`MonthChanged`, and does nothing, where there are events above
-        ``last_position``."""
+        :class:`MonthChanged` where there are events above ``last_position``, and
+        :class:`LogBusy`; then nothing was done."""
 
     async def detached(self) -> Sequence[Archive]:
         """The archived months whose events lie in tables of their own yet."""

@@ -13,6 +13,7 @@ from vault_service.domain.archives import (
     Archive,
     ArchiveFiles,
     LogArchives,
+    LogBusy,
     Month,
     MonthAtHand,
     MonthChanged,
@@ -88,6 +89,11 @@ class Archiving:
             raise ArchiveRefused(
                 f"Events of {found.month} came in meanwhile; nothing was removed. Move"
                 f" {self._files.name(found.month)} away and repeat."
+            ) from None
+        except LogBusy:
+            raise ArchiveRefused(
+                f"{found.month} is in its file, and still in the log: somebody reads that for"
+                " long, for a backup or a backtest. Repeat when that has ended."
             ) from None
         return archive
 

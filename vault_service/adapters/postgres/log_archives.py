@@ -1,11 +1,12 @@
 """Takes archived months off the log, as the owner of its tables. Implements
 :class:`~vault_service.domain.archives.LogArchives`.
 
-A month's partition is detached. That holds up every insert and every reader, for a moment,
-and is given up after a few seconds of waiting for one of them. A month that lies in the
-default partition is moved out of it row by row.
+A month's partition is detached. For that every insert and every reader waits, and whoever
+reads for long is waited for: so it is tried for a quarter of a second at a time. A month
+that lies in the default partition is moved out of it row by row.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
@@ -15,12 +16,16 @@ import psycopg
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.failures import translated
 from vault_service.adapters.postgres.schema import OWNER_ROLE
-from vault_service.domain.archives import Archive, Month, MonthAtHand, MonthChanged
+from vault_service.domain.archives import Archive, LogBusy, Month, MonthAtHand, MonthChanged
 from vault_service.domain.errors import ConfigurationError
 
 _LOCK: Final = 0x41726368697665  # any number of our own
 _TRY_LOCK: Final = "SELECT pg_try_advisory_lock(%s)"
-_PATIENCE: Final = "SET statement_timeout = 0"
+_PATIENCE: Final = (
+    "SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '250ms', false)"
+)
+_TRIES: Final = 5
+_PAUSE_SECONDS: Final = 1.0
 _MONTH: Final = "date_trunc('month', e.occurred_at AT TIME ZONE 'UTC')::date"
 _DUE: Final = (
     f"SELECT {_MONTH}, count(*), count(*) FILTER (WHERE l.leaf_index IS NULL"
@@ -102,20 +107,28 @@ class PostgresLogArchives:
 
     async def take_off(self, archive: Archive, last_position: int, *, drop: bool) -> None:
         """See :class:`~vault_service.domain.archives.LogArchives`."""
-        month, table = archive.month, self.table(archive.month)
         with translated():
-            async with self._connection.transaction():
-                if (await self._rows(_IS_PARTITION, (table,)))[0][0]:
-                    await self._run(f"ALTER TABLE strongroom.audit_events DETACH PARTITION {table}")
-                else:
-                    await self._move(month)
-                late = f"SELECT EXISTS (SELECT FROM {table} WHERE position > %s)"
-                if (await self._rows(late, (last_position,)))[0][0]:
-                    raise MonthChanged
-                leaves = (archive.first_leaf, archive.last_leaf)
-                await self._run(_RECORD, (month.first, *leaves, archive.events, archive.sha256))
-                if drop:
-                    await self._run(f"DROP TABLE {table}")
+            for _ in range(_TRIES):
+                try:
+                    return await self._take_off(archive, last_position, drop)
+                except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+                    await asyncio.sleep(_PAUSE_SECONDS)
+        raise LogBusy
+
+    async def _take_off(self, archive: Archive, last_position: int, drop: bool) -> None:
+        month, table = archive.month, self.table(archive.month)
+        async with self._connection.transaction():
+            if (await self._rows(_IS_PARTITION, (table,)))[0][0]:
+                await self._run(f"ALTER TABLE strongroom.audit_events DETACH PARTITION {table}")
+            else:
+                await self._move(month)
+            late = f"SELECT EXISTS (SELECT FROM {table} WHERE position > %s)"
+            if (await self._rows(late, (last_position,)))[0][0]:
+                raise MonthChanged
+            leaves = (archive.first_leaf, archive.last_leaf)
+            await self._run(_RECORD, (month.first, *leaves, archive.events, archive.sha256))
+            if drop:
+                await self._run(f"DROP TABLE {table}")
 
     async def _move(self, month: Month) -> None:
         table = self.table(month)
