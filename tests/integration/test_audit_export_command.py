@@ -305,12 +305,22 @@ def test_a_receipt_verifies_alone(run: Run, urls: DatabaseUrls, key: Path, tmp_p
         assert verify(run, proof, key)["event"]["id"] == made.id
 
 
-@pytest.mark.parametrize("event_id", ["evt_" + "0" * 26, "x", "", "tok_pan_x"])
-def test_a_receipt_of_no_event_is_refused(run: Run, urls: DatabaseUrls, event_id: str) -> None:
+@pytest.mark.parametrize(
+    ("event_id", "said"),
+    [
+        ("evt_" + "0" * 26, "There is no such event"),
+        ("x", "An event id is evt_ and"),
+        ("", "An event id is evt_ and"),
+        ("tok_pan_x", "An event id is evt_ and"),
+    ],
+)
+def test_a_receipt_of_no_event_is_refused(
+    run: Run, urls: DatabaseUrls, event_id: str, said: str
+) -> None:
     before = len(recorded(urls))
     result = run("receipt", event_id)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "There is no such event" in result.stderr
+    assert said in result.stderr
     assert recorded(urls, before) == []
 
 
