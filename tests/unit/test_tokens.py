@@ -38,7 +38,7 @@ def test_an_opaque_token_has_the_published_shape() -> None:
         assert well_formed(token)
 
 
-@given(CLASS_NAMES, st.integers(0, 5))
+@given(CLASS_NAMES, st.integers(0, 40))
 def test_tokens_of_any_class_name_are_well_formed(data_class: str, count: int) -> None:
     tokens = new_opaque(data_class, count)
     assert len(set(tokens)) == count
