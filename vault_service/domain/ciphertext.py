@@ -63,18 +63,20 @@ class DataKey:
 class RecordCipher:
     """Encrypts and decrypts the records of one environment under one data key."""
 
-    __slots__ = ("_decrypt", "_encrypt", "_prefix", "_suffixes", "key_id")
+    __slots__ = ("_decrypt", "_encrypt", "_prefixes", "_suffixes", "key_id")
 
     def __init__(self, environment: str, key: DataKey) -> None:
         self.key_id = key.id
         self._encrypt = key.cipher.encrypt
         self._decrypt = key.cipher.decrypt
-        self._prefix = length_prefixed(
-            b"strongroom-record-v1",
-            environment.encode(),
-            key.tenant.encode(),
-            key.data_class.encode(),
-            key.id.to_bytes(8, "big"),
+        self._prefixes = _Prefixes(
+            length_prefixed(
+                b"strongroom-record-v1",
+                environment.encode(),
+                key.tenant.encode(),
+                key.data_class.encode(),
+                key.id.to_bytes(8, "big"),
+            )
         )
         self._suffixes: dict[Tags, bytes] = {}
 
@@ -98,7 +100,7 @@ class RecordCipher:
         ``ValueError`` for another number of tokens or bytes."""
         if len(nonces) != NONCE_LENGTH * len(values):
             raise ValueError("each record takes a nonce of 12 bytes")
-        encrypt, prefixes, suffix = self._encrypt, _Prefixes(self._prefix), self._suffix(tags)
+        encrypt, prefixes, suffix = self._encrypt, self._prefixes, self._suffix(tags)
         records: list[bytes] = []
         at = 0
         for value, token in zip(values, tokens, strict=True):
@@ -121,7 +123,7 @@ class RecordCipher:
     ) -> list[str | None]:
         """:meth:`decrypt` for many records, whose tokens have the same tags; ``None`` for
         those that are not their row's, are cut short or have an unknown version."""
-        decrypt, prefixes, suffix = self._decrypt, _Prefixes(self._prefix), self._suffix(tags)
+        decrypt, prefixes, suffix = self._decrypt, self._prefixes, self._suffix(tags)
         values: list[str | None] = []
         for record, token in zip(records, tokens, strict=True):
             if len(record) < _MINIMUM_LENGTH or record[0] != _VERSION_NUMBER:
@@ -138,8 +140,8 @@ class RecordCipher:
 
 
 class _Prefixes(dict[int, bytes]):
-    """By the length of an encoded token: the AAD up to the token itself. The tokens of a
-    batch have few lengths."""
+    """By the length of an encoded token: the AAD up to the token itself. Tokens have few
+    lengths, and are never long."""
 
     __slots__ = ("_common",)
 
