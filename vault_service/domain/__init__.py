@@ -7,7 +7,8 @@ Stands on the standard library, msgspec, cryptography and validation libraries. 
 - ``principals``, ``access``: who calls; the question put to the policies and its answer
 - ``credentials``: the API key format, what is stored of a key, the ports around them
 - ``catalog``: data classes, purposes, token formats, sensitivity domains
-- ``validation``, ``masking``: a value's canonical form; how much of it a form shows
+- ``validation``, ``masking``: a value's canonical form; how much of it a form shows;
+  ``card_batches``: whether all of a batch are card numbers in it
 - ``luhn``: the check digit; ``sad``: sensitive authentication data, which is refused
 - ``detection``: what a scan looks for, and what may not stand in clear; with
   ``detection_cards``, ``detection_personal``, ``detection_columns`` and ``detection_text``

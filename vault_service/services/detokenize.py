@@ -32,6 +32,8 @@ from vault_service.services.items import (
 from vault_service.services.keys import Keyring
 from vault_service.services.recording import Recorder, outcome_of
 
+_KEY_ID: Final = attrgetter("key_id")
+_CIPHERTEXT: Final = attrgetter("ciphertext")
 _TOKEN: Final = attrgetter("token")
 _SUBJECT: Final = attrgetter("subject")
 _NOT_FOUND = ItemError(Code.NOT_FOUND, "There is no such token.", False)
@@ -179,20 +181,23 @@ class Detokenize:
                 if record.expires_at is not None and record.expires_at <= context.at:
                     _fail(result, _EXPIRED)
                     continue
-                key = (record.data_class, record.tags, item.form)
-                group = groups.get(key)
+                data_class, form = record.data_class, item.form
+                group = groups.get((data_class, record.tags, form))
                 if group is None:
-                    data_class = self._catalog.data_class(record.data_class)
-                    show = reveal_form(data_class, item.form)
-                    group = groups[key] = _Group(data_class, record.tags, item.form, show)
+                    group = self._group(record, form)
+                    groups[data_class, record.tags, form] = group
             except VaultError as error:
                 _fail(result, ItemError.of(error))
                 continue
-            result.data_class = record.data_class
-            result.form = item.form
+            result.data_class = data_class
+            result.form = form
             group.results.append(result)
             group.records.append(record)
         return results, list(groups.values())
+
+    def _group(self, record: TokenRecord, form: str) -> _Group:
+        data_class = self._catalog.data_class(record.data_class)
+        return _Group(data_class, record.tags, form, reveal_form(data_class, form))
 
     def _decide(
         self,
@@ -220,33 +225,33 @@ class Detokenize:
                 _fail(result, group.denied)
 
     async def _decrypt(self, tenant: str, group: _Group) -> None:
-        openers: dict[int, Callable[[bytes, str], str] | ItemError] = {}
-        show = group.show
-        for result, record in zip(group.results, group.records, strict=True):
-            opener = openers.get(record.key_id)
-            if opener is None:
-                opener = openers[record.key_id] = await self._opener(tenant, group, record.key_id)
-            if isinstance(opener, ItemError):
-                _fail(result, opener)
-                continue
+        # Most batches were encrypted under one key, all under a few.
+        for key_id in dict.fromkeys(map(_KEY_ID, group.records)):
+            results = [
+                result
+                for result, record in zip(group.results, group.records, strict=True)
+                if record.key_id == key_id
+            ]
+            records = [record for record in group.records if record.key_id == key_id]
             try:
-                value = opener(record.ciphertext, record.token)
-            except IntegrityFailure:
-                _fail(result, BROKEN)
+                cipher = await self._keyring.decrypting(tenant, group.data_class, key_id)
+            except VaultError as error:
+                failure = ItemError.of(error)
+                if isinstance(error, IntegrityFailure):
+                    failure = ItemError(error.code, error.detail, error.retryable, INTEGRITY)
+                for result in results:
+                    _fail(result, failure)
                 continue
-            result.value = show(value)
-
-    async def _opener(
-        self, tenant: str, group: _Group, key_id: int
-    ) -> Callable[[bytes, str], str] | ItemError:
-        try:
-            cipher = await self._keyring.decrypting(tenant, group.data_class, key_id)
-        except IntegrityFailure as error:
-            return ItemError(error.code, error.detail, error.retryable, INTEGRITY)
-        except VaultError as error:
-            return ItemError.of(error)
-        # All tokens of a group have the same tags.
-        return cipher.opener(group.tags)
+            # All tokens of a group have the same tags.
+            values = cipher.decrypt_all(
+                list(map(_CIPHERTEXT, records)), list(map(_TOKEN, records)), group.tags
+            )
+            show = group.show
+            for result, value in zip(results, values, strict=True):
+                if value is None:
+                    _fail(result, BROKEN)
+                else:
+                    result.value = show(value)
 
 
 def _fail(result: RevealedItem, error: ItemError) -> None:

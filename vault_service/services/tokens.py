@@ -6,7 +6,7 @@ from vault_service.domain.errors import Code, IntegrityFailure, VaultError
 from vault_service.domain.events import EventGroup
 from vault_service.domain.metadata import check_text
 from vault_service.domain.ports import TokenStore
-from vault_service.domain.tokens import TokenRecord, well_formed
+from vault_service.domain.tokens import StoredToken, TokenRecord, well_formed
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
 from vault_service.services.items import INTEGRITY
@@ -31,12 +31,13 @@ class Tokens:
         self._store = store
         self._recorder = recorder
 
-    async def describe(self, context: RequestContext, token: str) -> tuple[TokenRecord, DataClass]:
-        """The token's record and class. ``not_found`` for an unknown token and one of
+    async def describe(self, context: RequestContext, token: str) -> tuple[StoredToken, DataClass]:
+        """The token as it is stored, and its class. ``not_found`` for an unknown token and one of
         another tenant alike, ``access_denied`` where policy says so,
         :class:`IntegrityFailure` where the row was edited: its tags are bound to the
         ciphertext, so it is opened, and the value dropped at once."""
-        record, data_class, policies = await self._fetch(context, Action.DESCRIBE_TOKEN, token)
+        stored, data_class, policies = await self._fetch(context, Action.DESCRIBE_TOKEN, token)
+        record = stored.record
         try:
             tenant = context.principal.tenant
             cipher = await self._keyring.decrypting(tenant, data_class, record.key_id)
@@ -55,34 +56,35 @@ class Tokens:
                 item_count=1,
             )
         )
-        return record, data_class
+        return stored, data_class
 
     async def delete(self, context: RequestContext, token: str) -> None:
         """Delete the token and its value for good. Errors as :meth:`describe`."""
-        record, _, policies = await self._fetch(context, Action.DELETE_TOKEN, token)
+        stored, _, policies = await self._fetch(context, Action.DELETE_TOKEN, token)
         event = self._recorder.event(
-            context, Action.DELETE_TOKEN, [_group("ok", record, policies)], item_count=1
+            context, Action.DELETE_TOKEN, [_group("ok", stored.record, policies)], item_count=1
         )
         await self._store.delete(context.principal.tenant, token, event)
 
     async def _fetch(
         self, context: RequestContext, action: Action, token: str
-    ) -> tuple[TokenRecord, DataClass, tuple[str, ...]]:
+    ) -> tuple[StoredToken, DataClass, tuple[str, ...]]:
         if not well_formed(token):
             check_text(token, "token")
-            record = None
+            stored = None
         else:
-            record = (await self._store.fetch(context.principal.tenant, [token])).get(token)
-        if record is None:
+            stored = await self._store.describe(context.principal.tenant, token)
+        if stored is None:
             error = VaultError(Code.NOT_FOUND, "There is no such token.")
             group = EventGroup(outcome_of(error.code), code=error.code, count=1)
         else:
+            record = stored.record
             data_class = self._catalog.data_class(record.data_class)
             decision = self._authorizer.decide(
                 context.principal, action, data_class=data_class, tags=record.tags
             )
             if decision.allowed:
-                return record, data_class, decision.policies
+                return stored, data_class, decision.policies
             error = VaultError(Code.ACCESS_DENIED, "The policies do not allow this request.")
             group = _group(outcome_of(error.code), record, decision.policies, error.code)
         event = self._recorder.event(context, action, [group], item_count=1)
