@@ -29,6 +29,13 @@ _PROCESSES: Final = 2
 _EVENTS_EACH: Final = 40
 """Events about a person, on average: a third as many about each of the person's tokens."""
 _WATCHED: Final = 500
+# A log that grew old had the partition of each month before the month began.
+_PARTITIONS: Final = (
+    "SELECT strongroom.add_audit_partition(month::date) FROM generate_series("
+    " date_trunc('month', %s AT TIME ZONE 'UTC'),"
+    " date_trunc('month', now() AT TIME ZONE 'UTC') - interval '1 month',"
+    " interval '1 month') AS month"
+)
 _TOKENS: Final = (
     "INSERT INTO strongroom.tokens (tenant, token, data_class, key_id, ciphertext, subject,"
     " created_at) SELECT %s, r.token, r.data_class, 1, '\\x00', r.subject, now()"
@@ -62,10 +69,12 @@ class History:
                 print(f"  filled {stop:,} of {self._events:,}", file=sys.stderr, flush=True)
         self._filled = upto
 
-    def give_tokens(self, superuser_url: str) -> None:
-        """Store the tokens of the people who are watched, which lead to their events."""
+    def prepare(self, superuser_url: str) -> None:
+        """Make the partitions of the months gone by, and store the tokens of the people who
+        are watched, which lead to their events."""
         rows = [(token_of(n, c), c, subject_of(n)) for n in self.watched for c in CLASSES]
         with psycopg.connect(superuser_url, autocommit=True) as connection:
+            connection.execute(_PARTITIONS, (self._begin,))
             connection.execute(_TOKENS, (TENANT, *map(list, zip(*rows, strict=True))))
 
     def _append(self, start: int, stop: int) -> Counter[str]:

@@ -81,6 +81,7 @@ def _vault(
 def _log(service: Service, folder: Path, leaves: int, events: int) -> LogFigures:
     history = History(service.database_url, events)
     figures = LogFigures(leaves, events)
+    history.prepare(service.superuser_url)
     with without_sealer(service):
         history.fill(leaves)
         service.vacuum()
@@ -89,7 +90,6 @@ def _log(service: Service, folder: Path, leaves: int, events: int) -> LogFigures
     # A search does not ask what is sealed: the sealer would only be in its way.
     with without_sealer(service):
         history.fill(events)
-        history.give_tokens(service.superuser_url)
         service.vacuum()
         figures.searches = searches.measure(service, history)
         service.stop()

@@ -44,7 +44,10 @@ def without_sealer(service: Service) -> Iterator[None]:
             other.execute(_END_HOLDERS, (LOCK >> 32, LOCK & 0xFFFFFFFF, holder.info.backend_pid))
             time.sleep(_POLL_SECONDS)
         held.result()
+        size = _one(other, _SIZE)
         yield
+        if _one(other, _SIZE) != size:
+            raise RuntimeError("something was sealed while nothing should have been")
 
 
 def unsealed_age(service: Service) -> float:
