@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a command went: ``seconds`` of wall clock, ``peak_mib`` of resident memory."""
+    """How a command went: ``seconds`` of wall clock, of which it had a processor for
+    ``cpu_seconds``; ``peak_mib`` of resident memory."""
 
     seconds: float
+    cpu_seconds: float
     peak_mib: float
     output: bytes
 
@@ -44,5 +46,5 @@ def _run(arguments: list[str], environ: dict[str, str], one_core: bool) -> Finis
     seconds = time.perf_counter() - started
     if done.returncode != 0:
         raise RuntimeError(f"strongroom {' '.join(arguments)}: {done.stderr.decode()}")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return Finished(seconds, peak / (1 << 10), done.stdout)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Finished(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / (1 << 10), done.stdout)
