@@ -23,7 +23,7 @@ TENANT: Final = "main"
 _MONTHS: Final = timedelta(days=300)
 """Less than the year that events are kept."""
 _BATCH: Final = 2000
-_SHARE: Final = 50
+_SHARE: Final = 10
 """Batches that a process fills in a row."""
 _PROCESSES: Final = 2
 _EVENTS_EACH: Final = 40

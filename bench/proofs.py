@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -51,6 +52,7 @@ def measure(service: Service, folder: Path, small: int, figures: LogFigures) -> 
         events: int = json.loads(verify.output)["events"]
         figures.exports.append(Exported(events, path.stat().st_size, export, verify))
         path.unlink()
+        print(f"  exported and verified {events:,}", file=sys.stderr, flush=True)
 
 
 def _over_http(service: Service, key: str, pinned: str, ids: list[str]) -> tuple[float, float]:

@@ -86,6 +86,7 @@ def _log(service: Service, folder: Path, leaves: int, events: int) -> LogFigures
         history.fill(leaves)
         service.vacuum()
     figures.sealing_rate = caught_up(service)
+    print(f"  sealed {leaves:,}: {figures.sealing_rate:,.0f}/s", file=sys.stderr, flush=True)
     proofs.measure(service, folder, _SMALL_EXPORT, figures)
     # A search does not ask what is sealed: the sealer would only be in its way.
     with without_sealer(service):

@@ -3,6 +3,7 @@
 import hashlib
 import random
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,7 @@ MEAN_PEOPLE: Final = 13 / 7
 CLASSES: Final = ("pan", "email", "iban")
 
 
+@cache
 def sample_policies() -> PolicyBundle:
     """The policies that decided the events."""
     return load_bundle(_POLICIES, None)
