@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -28,6 +28,8 @@ from vault_service.domain.holdings import Holding, TokenEntry
 from vault_service.domain.notes import NoteError, parse_note
 from vault_service.domain.report_notes import WorkOrder, read_order
 from vault_service.domain.reports import RUN_HEADER, RunState
+
+T = TypeVar("T")
 
 SEALED: Final = "application/octet-stream"
 _BUNDLE: Final = "application/x-ndjson"
@@ -49,7 +51,7 @@ class Reporting:
 
     def reports(self) -> list[ReportInfo]:
         """Every report, with what the caller may do."""
-        return self._client.run_steps(report_operations.reports(self._client.retry))
+        return _done(self._client, report_operations.reports(self._client.retry))
 
     def request_run(
         self,
@@ -75,11 +77,11 @@ class Reporting:
             "expires_at": expires_at,
         }
         steps = report_operations.request_run(name, fields, self._client.retry)
-        return self._client.run_steps(steps)
+        return _done(self._client, steps)
 
     def run(self, run_id: str) -> RunInfo:
         """One run; ``not_found`` for those that the caller has no part in."""
-        return self._client.run_steps(report_operations.run(run_id, self._client.retry))
+        return _done(self._client, report_operations.run(run_id, self._client.retry))
 
     def runs(
         self, *, report: str | None = None, state: str | None = None, limit: int = 100
@@ -87,7 +89,7 @@ class Reporting:
         """Runs, newest first, page by page as they are asked for (``limit`` a page)."""
         query: dict[str, Any] = {"report": report, "state": state, "limit": limit}
         while True:
-            page = self._client.run_steps(report_operations.run_page(query, self._client.retry))
+            page = _done(self._client, report_operations.run_page(query, self._client.retry))
             yield from page.runs
             if page.next_cursor is None:
                 return
@@ -105,16 +107,16 @@ class Reporting:
         of other periods are approved too until then."""
         fields = {"binding": None if binding is None else dict(binding), "until": until}
         steps = report_operations.decide(run_id, "approve", fields, self._client.retry)
-        return self._client.run_steps(steps)
+        return _done(self._client, steps)
 
     def reject(self, run_id: str) -> RunInfo:
         """Reject a run that waits for an approval."""
         steps = report_operations.decide(run_id, "reject", {}, self._client.retry)
-        return self._client.run_steps(steps)
+        return _done(self._client, steps)
 
     def withdraw(self, approval_id: str) -> None:
         """Withdraw a standing approval."""
-        self._client.run_steps(report_operations.withdraw(approval_id, self._client.retry))
+        _done(self._client, report_operations.withdraw(approval_id, self._client.retry))
 
     def output(self, run_id: str, path: Path) -> int:
         """Write the sealed output to ``path``; its length in bytes. Only the recipient's
@@ -154,7 +156,7 @@ class RunClient:
         ``idempotency_conflict`` while another holds the lease."""
         run_id = order_of(order).run
         steps = report_operations.start(run_id, order, self.holder, self._client.retry)
-        self._run = self._client.run_steps(steps)
+        self._run = _done(self._client, steps)
         return self._run
 
     @property
@@ -165,7 +167,7 @@ class RunClient:
     def heartbeat(self) -> RunInfo:
         """Keep the lease for some minutes more; ``access_denied`` where another has it."""
         steps = report_operations.heartbeat(self.run.id, self.holder, self._client.retry)
-        self._run = self._client.run_steps(steps)
+        self._run = _done(self._client, steps)
         return self._run
 
     def tokens(
@@ -192,7 +194,7 @@ class RunClient:
             steps = report_operations.token_page(
                 self.run.id, data_class, subjects, overdue, cursor, self._client.retry
             )
-            page = self._client.run_steps(steps)
+            page = _done(self._client, steps)
             if page.tokens:
                 yield [_entry(page.data_class, row) for row in page.tokens]
             cursor = page.next_cursor
@@ -244,7 +246,7 @@ class RunClient:
     def inventory(self) -> Sequence[Holding]:
         """What is stored, by class and key, without a value."""
         steps = report_operations.inventory(self.run.id, self._client.retry)
-        return [_holding(row) for row in self._client.run_steps(steps).holdings]
+        return [_holding(row) for row in _done(self._client, steps).holdings]
 
     def catalog(self) -> Mapping[str, Any]:
         """Data classes and purposes, as ``GET /v1/catalog`` has them."""
@@ -284,13 +286,13 @@ class RunClient:
             "output_location": output_location,
         }
         steps = report_operations.finish(self.run.id, fields, self._client.retry)
-        self._run = self._client.run_steps(steps)
+        self._run = _done(self._client, steps)
         return self._run
 
     def fail(self, code: str) -> RunInfo:
         """End the run as failed; ``code`` is one of the vault's error codes."""
         steps = report_operations.fail(self.run.id, self.holder, code, self._client.retry)
-        self._run = self._client.run_steps(steps)
+        self._run = _done(self._client, steps)
         return self._run
 
     @property
@@ -305,6 +307,11 @@ def order_of(note: str) -> WorkOrder:
         return read_order(parse_note(note).text)
     except NoteError:
         raise OrderUnreadable("this is no work order of a vault") from None
+
+
+def _done(client: Client, steps: Steps[T]) -> T:
+    [found] = client.run_all([steps])
+    return found
 
 
 def _entry(data_class: str, row: TokenRow) -> TokenEntry:

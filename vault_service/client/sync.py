@@ -195,10 +195,6 @@ class Client:
         results in order. The first failure is raised and stops the rest."""
         return self._transport.run_all(many)
 
-    def run_steps(self, steps: Steps[T]) -> T:
-        """Run steps of this package on the calling thread."""
-        return self._transport.run(steps)
-
     def stream(self, path: str, accept: str) -> Iterator[bytes]:
         """What ``GET`` of ``path`` answers, piece by piece as it comes, in the media type
         ``accept``. ``Unreachable`` where it breaks off; it is not tried again."""
