@@ -91,6 +91,7 @@ class ExplainBody(msgspec.Struct, forbid_unknown_fields=True):
     purpose: str | None = None
     tags: dict[str, str] = {}
     item_count: int = 1
+    report: str | None = None
 
 
 _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
