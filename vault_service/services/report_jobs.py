@@ -140,7 +140,9 @@ class ReportJobs:
                 raise await self._runs.refuse(context, _REFUSED, "not_running", run)
             if run.lease_holder != holder:
                 raise await self._runs.refuse(context, _REFUSED, "lease_lost", run)
-            failed = await self._runs.end(run, RunState.FAILED, code, None, context.at)
+            failed = await self._runs.end(
+                run, RunState.FAILED, code, None, context.at, context=context
+            )
             if failed is not None:
                 return failed
         raise _contended()

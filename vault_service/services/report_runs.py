@@ -98,13 +98,19 @@ class Runs:
         rule: str | None,
         at: datetime,
         before: Sequence[AuditEvent] = (),
+        context: RequestContext | None = None,
     ) -> Run | None:
         """End the run otherwise than well, with the events ``before`` its own; ``None``
-        where somebody changed it first, and nothing happened."""
+        where somebody changed it first, and nothing happened. ``context`` is the caller's
+        who did it, where one did."""
         ended = replace(
             run, state=state, code=code.value, rule=rule, updated_at=at, version=run.version + 1
         )
-        event = self.told(f"report_{state.value}", ended, code)
+        action = f"report_{state.value}"
+        if context is None:
+            event = self.told(action, ended, code)
+        else:
+            event = self.recorder.event(context, action, code=code, detail=_about(ended))
         return ended if await self.store.change(run, ended, [*before, event]) else None
 
     def told(
@@ -114,10 +120,8 @@ class Runs:
         code: Code | None = None,
         more: Mapping[str, Any] = MappingProxyType({}),
     ) -> AuditEvent:
-        """The event of a change that no caller made alone."""
+        """The event of a change that no caller made."""
         detail = {**_about(run), **more}
-        if run.rule is not None:
-            detail["rule"] = run.rule
         return self.recorder.system_event(action, tenant=run.tenant, code=code, detail=detail)
 
     def done(self, context: RequestContext, action: str, run: Run, **more: Any) -> AuditEvent:
@@ -197,7 +201,9 @@ class Runs:
         error = refused(rule)
         detail = {**_about(run), "rule": rule, **more}
         event = self.recorder.event(context, action, code=error.code, detail=detail)
-        failed = await self.end(run, RunState.FAILED, error.code, rule, context.at, [event])
+        failed = await self.end(
+            run, RunState.FAILED, error.code, rule, context.at, [event], context
+        )
         if failed is None:
             await self._log.append(event)
         error.event_id = event.id
@@ -209,7 +215,8 @@ class Runs:
 
 
 def _about(run: Run) -> dict[str, Any]:
-    return {"run": run.id, "report_name": run.report, "state": run.state.value}
+    found = {"run": run.id, "report_name": run.report, "state": run.state.value}
+    return found if run.rule is None else found | {"rule": run.rule}
 
 
 def binding_rule(approval: Approval, run: Run) -> str | None:
