@@ -279,6 +279,7 @@ def test_a_purge_deletes_what_it_declares(server: Server) -> None:
     client = job(server, "retention_purge")
     client.start(run.order or "")
     assert client.delete([pan, pan]) == 1
+    assert client.delete([pan]) == 0
     deleted = last(server, "delete_token")
     with pytest.raises(RequestRefused) as caught:
         client.delete([email])

@@ -25,5 +25,6 @@ Stands on the standard library, msgspec, cryptography and validation libraries. 
   ``report_notes``: signed work orders and manifests
 - ``holdings``: what is told of stored tokens without a value
 - ``columns``: names in Arrow bodies, shared with the client
+- ``report_ports``: what reports need from outside, as protocols
 - ``ports``: what the use cases need from outside, as protocols
 """
