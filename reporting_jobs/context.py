@@ -8,17 +8,29 @@ sees a file, a key or a credential.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
+from vault_service.domain.access import PolicySource
+from vault_service.domain.principals import Principal
 from vault_service.domain.reports import ReportDefinition
 
 Cell = str | int | float | bool | None
 """What may stand in an output. Times are RFC 3339 in UTC."""
 
 
+class ReportRefused(Exception):
+    """A report that cannot be made: ``code`` is one constant word, the text says the mend
+    and holds no value. The run fails with both."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
 @dataclass(frozen=True, slots=True)
 class TokenEntry:
-    """What is stored beside a value. Times are in UTC."""
+    """What is stored beside a value, for one of the people it belongs to. Times are in
+    UTC."""
 
     token: str
     data_class: str
@@ -31,7 +43,9 @@ class TokenEntry:
 @dataclass(frozen=True, slots=True)
 class Holding:
     """How many tokens of a class lie under one key: a row of the inventory. Ages are those
-    of the key and of the oldest token; ``overdue`` have outlived expiry or retention."""
+    of the key and of the oldest token; ``overdue`` have outlived expiry or retention.
+    ``wrapping_key`` is what wraps the key: a KMS key's ARN or the local root key's name;
+    empty where that is not told."""
 
     data_class: str
     tags: tuple[str, ...]
@@ -45,6 +59,25 @@ class Holding:
     newest: datetime
     overdue: int
     retention_days: int | None
+    wrapping_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPolicy:
+    """A policy in force: its ``@id``, where it stands, and its Cedar JSON form."""
+
+    source: PolicySource
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """The policies in force, the SHA-256 (hex) of their files, and the tenant's principals
+    (name, type, tenant and tags)."""
+
+    policy_hash: str
+    policies: Sequence[HeldPolicy]
+    principals: Sequence[Principal]
 
 
 class RunVault(Protocol):
@@ -56,10 +89,15 @@ class RunVault(Protocol):
         data_class: str,
         *,
         subjects: Sequence[str] | None = None,
+        among: Sequence[str] | None = None,
         overdue: bool = False,
     ) -> Iterator[Sequence[TokenEntry]]:
-        """Tokens of a declared class, page by page: all, those of these subjects, or those
-        past their expiry or retention."""
+        """Tokens of a declared class, page by page: all, those of these subjects, those
+        ``among`` these tokens, or those past their expiry or retention.
+
+        A token that belongs to several people comes once for each of them, except where
+        ``subjects`` are given (then for those alone) and with ``overdue`` (then once).
+        At most 1,000 subjects or tokens a call."""
 
     def reveal(self, tokens: Sequence[str], form: str) -> Sequence[str | None]:
         """Values in order, in a declared form, for the definition's purpose; ``None`` for
@@ -67,6 +105,9 @@ class RunVault(Protocol):
 
     def delete(self, tokens: Sequence[str]) -> int:
         """Delete tokens for good; how many there were."""
+
+    def rights(self) -> Rights:
+        """The policies in force and the principals they are about."""
 
     def events(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """Audit events of the tenant, newest first; filters as the client's
@@ -91,7 +132,9 @@ class RunVault(Protocol):
 @dataclass(frozen=True, slots=True)
 class Context:
     """One run as its report sees it. ``parameters`` are checked and complete; ``now`` is in
-    UTC; ``progress`` takes how many of how many rows are done."""
+    UTC; ``progress`` takes how many of how many rows are done. ``inputs`` opens, by the
+    parameter's name, the file that each given parameter of type input names: it is read as
+    a stream and once, and :class:`FileNotFoundError` says that there is none."""
 
     definition: ReportDefinition
     parameters: Mapping[str, Any]
@@ -100,6 +143,7 @@ class Context:
     now: datetime
     vault: RunVault
     progress: Callable[[int, int | None], None] = lambda done, total: None
+    inputs: Mapping[str, Callable[[], BinaryIO]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
