@@ -11,8 +11,24 @@ from datetime import datetime
 from typing import Any, BinaryIO, Protocol
 
 from vault_service.domain.access import PolicySource
+from vault_service.domain.holdings import Holding, TokenEntry
 from vault_service.domain.principals import Principal
 from vault_service.domain.reports import ReportDefinition
+
+__all__ = [
+    "Cell",
+    "Chart",
+    "Context",
+    "HeldPolicy",
+    "Holding",
+    "Make",
+    "Output",
+    "ReportRefused",
+    "Rights",
+    "RunVault",
+    "Section",
+    "TokenEntry",
+]
 
 Cell = str | int | float | bool | None
 """What may stand in an output. Times are RFC 3339 in UTC."""
@@ -25,41 +41,6 @@ class ReportRefused(Exception):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class TokenEntry:
-    """What is stored beside a value, for one of the people it belongs to. Times are in
-    UTC."""
-
-    token: str
-    data_class: str
-    subject: str | None
-    tags: Mapping[str, str]
-    created_at: datetime
-    expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """How many tokens of a class lie under one key: a row of the inventory. Ages are those
-    of the key and of the oldest token; ``overdue`` have outlived expiry or retention.
-    ``wrapping_key`` is what wraps the key: a KMS key's ARN or the local root key's name;
-    empty where that is not told."""
-
-    data_class: str
-    tags: tuple[str, ...]
-    key_id: int
-    epoch: int
-    key_state: str
-    key_created_at: datetime
-    tokens: int
-    subjects: int
-    oldest: datetime
-    newest: datetime
-    overdue: int
-    retention_days: int | None
-    wrapping_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +77,7 @@ class RunVault(Protocol):
         ``among`` these tokens, or those past their expiry or retention.
 
         A token that belongs to several people comes once for each of them, except where
-        ``subjects`` are given (then for those alone) and with ``overdue`` (then once).
-        At most 1,000 subjects or tokens a call."""
+        ``subjects`` are given (then for those alone) and with ``overdue`` (then once)."""
 
     def reveal(self, tokens: Sequence[str], form: str) -> Sequence[str | None]:
         """Values in order, in a declared form, for the definition's purpose; ``None`` for
@@ -132,7 +112,9 @@ class RunVault(Protocol):
 @dataclass(frozen=True, slots=True)
 class Context:
     """One run as its report sees it. ``parameters`` are checked and complete; ``now`` is in
-    UTC; ``progress`` takes how many of how many rows are done. ``inputs`` opens, by the
+    UTC; ``progress`` takes how many of how many rows are done. ``requested_at`` is when the
+    run was asked for, and ``row_cap`` the most rows that it may have (``None``: as the
+    definition says). ``inputs`` opens, by the
     parameter's name, the file that each given parameter of type input names: it is read as
     a stream and once, and :class:`FileNotFoundError` says that there is none."""
 
@@ -143,7 +125,14 @@ class Context:
     now: datetime
     vault: RunVault
     progress: Callable[[int, int | None], None] = lambda done, total: None
+    requested_at: datetime | None = None
+    row_cap: int | None = None
     inputs: Mapping[str, Callable[[], BinaryIO]] = field(default_factory=dict)
+
+    @property
+    def cap(self) -> int:
+        """The most rows that the output may have."""
+        return self.definition.limits.row_cap if self.row_cap is None else self.row_cap
 
 
 @dataclass(frozen=True, slots=True)
