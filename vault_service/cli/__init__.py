@@ -10,6 +10,7 @@
 - ``principals``, ``keys``, ``policy``, ``policy_backtest``, ``subjects``: administration
 - ``audit``: the log read from the database; ``audit_review``: rights and their use;
   ``audit_export``: bundles, receipts, checkpoints, the key
+- ``audit_archive``: months past their retention, into files
 - ``audit_verify``: the check of an export of the log, without the service
 - ``doctor``: is this installation sound; ``doctor_checks`` asks, ``doctor_database`` and
   ``doctor_log`` what concerns these

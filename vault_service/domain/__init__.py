@@ -18,6 +18,7 @@ Stands on the standard library, msgspec, cryptography and validation libraries. 
 - ``merkle``, ``tiles``: the transparency log's tree, its proofs, and how it is stored
 - ``notes``, ``checkpoints``, ``log_proofs``: signed notes, tree heads, receipts (C2SP)
 - ``bundle``: the lines of an export of the log, to be verified offline
+- ``archives``: months of the log that leave the database
 - ``transparency``: what the log needs from storage, as protocols
 - ``review`` with ``review_counts``, ``review_grants``, ``review_report``: rights and their
   use, counted from events

@@ -13,8 +13,9 @@ Of each request:
 
 The log, and questions to it:
 
-- ``sealing``: events into the signed tree; ``signed`` waits for it
+- ``sealing``: events into the signed tree; ``signed`` waits for it; ``anchoring``: copies elsewhere
 - ``proofs``: receipts; ``export_audit`` with ``log_export``: bundles to verify offline
+- ``archiving`` with ``archive_check``: months past their retention, into files
 - ``timeline``: who handled a person's data
 - ``backtest`` with ``backtest_events``, ``backtest_report``: recorded decisions against
   changed policies

@@ -225,3 +225,14 @@ log_tree = sa.Table(
     sa.Column("settled", sa.BigInteger, nullable=False),
     sa.Column("wanted", sa.BigInteger, nullable=False),
 )
+
+log_archives = sa.Table(
+    "log_archives",
+    metadata,
+    sa.Column("month", sa.Date, primary_key=True),
+    sa.Column("first_leaf", sa.BigInteger, nullable=False),
+    sa.Column("last_leaf", sa.BigInteger, nullable=False),
+    sa.Column("events", sa.BigInteger, nullable=False),
+    sa.Column("sha256", BYTEA, nullable=False),
+    _time("archived_at"),
+)
