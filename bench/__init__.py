@@ -12,4 +12,5 @@
 - ``pinned``   a command in a process of its own, on one core, with its peak memory
 - ``service``  the real service on a database of its own
 - ``values``   synthetic card numbers
+- ``sanctions_screening``  recall, precision and speed of that report; run by itself
 """

@@ -18,7 +18,6 @@ The log, and questions to it:
 - ``proofs``: receipts; ``export_audit`` with ``log_export``: bundles to verify offline
 - ``archiving`` with ``archive_check``: months past their retention, into files
 - ``timeline``: who handled a person's data
-- ``review`` with ``review_counts``, ``review_grants``, ``review_report``: rights and their use
 - ``backtest`` with ``backtest_events``, ``backtest_report``: recorded decisions against
   changed policies
 
