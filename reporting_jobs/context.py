@@ -10,41 +10,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from vault_service.domain.holdings import Holding, TokenEntry
 from vault_service.domain.reports import ReportDefinition
+
+__all__ = [
+    "Cell",
+    "Chart",
+    "Context",
+    "Holding",
+    "Make",
+    "Output",
+    "RunVault",
+    "Section",
+    "TokenEntry",
+]
 
 Cell = str | int | float | bool | None
 """What may stand in an output. Times are RFC 3339 in UTC."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenEntry:
-    """What is stored beside a value. Times are in UTC."""
-
-    token: str
-    data_class: str
-    subject: str | None
-    tags: Mapping[str, str]
-    created_at: datetime
-    expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """How many tokens of a class lie under one key: a row of the inventory. Ages are those
-    of the key and of the oldest token; ``overdue`` have outlived expiry or retention."""
-
-    data_class: str
-    tags: tuple[str, ...]
-    key_id: int
-    epoch: int
-    key_state: str
-    key_created_at: datetime
-    tokens: int
-    subjects: int
-    oldest: datetime
-    newest: datetime
-    overdue: int
-    retention_days: int | None
 
 
 class RunVault(Protocol):

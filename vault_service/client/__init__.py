@@ -12,6 +12,8 @@ Map of the package, which stands on ``vault_service.domain`` alone:
 - ``credentials``: fixed and renewed credentials, AWS role tokens.
 - ``results``, ``errors``: what comes back, and what is raised.
 - ``arrow``: whole columns as Arrow streams; ``arrow_streams``: the bodies.
+- ``reports``: runs of reports, for people and for jobs; ``report_operations``: their
+  routes, ``report_results``: their answers.
 - ``files``: a file through the vault; ``file_columns``: one column of one batch;
   ``file_checks``: what is known before; ``mapping``: which columns; ``rejects``: what
   was left out; ``tables`` (with ``table_rows`` and one module a format): csv, ndjson

@@ -146,12 +146,17 @@ def plan_tokenize(
 
 
 def plan_detokenize(
-    items: Sequence[DetokenizeItem], purpose: str, case: str | None, retry: Retry, batch_size: int
+    items: Sequence[DetokenizeItem],
+    purpose: str,
+    case: str | None,
+    retry: Retry,
+    batch_size: int,
+    named: Mapping[str, str] | None = None,
 ) -> Plan[DetokenizedItem]:
-    """Requests that resolve the items."""
+    """Requests that resolve the items, with the headers ``named``."""
 
     def send(number: int, batch: Batch) -> Steps[Outcome[DetokenizedItem]]:
-        return operations.detokenize(batch, purpose, case, retry)
+        return operations.detokenize(batch, purpose, case, retry, named or {})
 
     return _plan(items, cut(items, batch_size), DetokenizedItem, send)
 

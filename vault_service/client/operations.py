@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 JSON_HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
 _ACCEPT: Final = {"accept": "application/json"}
+_NOTHING: Final[Mapping[str, str]] = {}
 _ACCEPT_TEXT: Final = {"accept": "text/plain, application/problem+json"}
 encode: Final = msgspec.json.encode
 
@@ -87,6 +88,7 @@ def _batch(
     key: str | None = None,
     *,
     retry_items: bool = True,
+    named: Mapping[str, str] = _NOTHING,
 ) -> Steps[Outcome[Item]]:
     """Sends the batch, then again those of its items that may yet succeed."""
     outcome: Outcome[Item] = Outcome()
@@ -95,14 +97,9 @@ def _batch(
     delay = 0.0
     round_key = key
     while True:
-        headers = (
-            JSON_HEADERS
-            if round_key is None
-            else {
-                **JSON_HEADERS,
-                "idempotency-key": round_key,
-            }
-        )
+        headers = {**JSON_HEADERS, **named}
+        if round_key is not None:
+            headers["idempotency-key"] = round_key
         parts = [batch.parts[i] for i in pending]
         call = Call("POST", path, body(parts, envelope), headers, delay)
         try:
@@ -148,12 +145,16 @@ def tokenize(
 
 
 def detokenize(
-    batch: Batch, purpose: str, case: str | None, retry: Retry
+    batch: Batch,
+    purpose: str,
+    case: str | None,
+    retry: Retry,
+    named: Mapping[str, str] = _NOTHING,
 ) -> Steps[Outcome[DetokenizedItem]]:
     """``POST /v1/detokenize``; reading again reveals nothing new, so it is repeated
-    without a key."""
+    without a key. ``named`` are headers, such as the one that names a job's run."""
     envelope = {"purpose": purpose} if case is None else {"purpose": purpose, "case": case}
-    return _batch("/v1/detokenize", Reply[DetokenizedItem], batch, envelope, retry)
+    return _batch("/v1/detokenize", Reply[DetokenizedItem], batch, envelope, retry, named=named)
 
 
 def lookup(data_class: str, value: str, retry: Retry) -> Steps[str | None]:
@@ -164,8 +165,8 @@ def lookup(data_class: str, value: str, retry: Retry) -> Steps[str | None]:
 
 
 def read(answer: Answer, type: type[T]) -> T:
-    """The body of a 200 as ``type``; raises for everything else."""
-    if answer.status != 200:
+    """The body of a 200 or 201 as ``type``; raises for everything else."""
+    if answer.status not in (200, 201):
         raise refusal(answer)
     result = decode(answer.content, type)
     if result is None:
@@ -173,7 +174,8 @@ def read(answer: Answer, type: type[T]) -> T:
     return result
 
 
-def _get(path: str, type: type[T], retry: Retry) -> Steps[T]:
+def get(path: str, type: type[T], retry: Retry) -> Steps[T]:
+    """What ``GET`` of ``path`` answers."""
     answer = yield from exchange(Call("GET", path, headers=_ACCEPT), Tries(retry))
     return read(answer, type)
 
@@ -184,14 +186,14 @@ def _token_path(token: str) -> str:
 
 def describe(token: str, retry: Retry) -> Steps[TokenDescription]:
     """``GET /v1/tokens/{token}``."""
-    return _get(_token_path(token), TokenDescription, retry)
+    return get(_token_path(token), TokenDescription, retry)
 
 
-def delete(token: str, retry: Retry) -> Steps[None]:
+def delete(token: str, retry: Retry, named: Mapping[str, str] = _NOTHING) -> Steps[None]:
     """``DELETE /v1/tokens/{token}``. Where an earlier try lost its answer, a token
     that is no longer there counts as deleted."""
     tries = Tries(retry)
-    call = Call("DELETE", _token_path(token), headers=_ACCEPT)
+    call = Call("DELETE", _token_path(token), headers={**_ACCEPT, **named})
     answer = yield from exchange(call, tries)
     if answer.status != 204 and not (answer.status == 404 and tries.made > 1):
         raise refusal(answer)
@@ -199,12 +201,12 @@ def delete(token: str, retry: Retry) -> Steps[None]:
 
 def catalog(retry: Retry) -> Steps[CatalogInfo]:
     """``GET /v1/catalog``."""
-    return _get("/v1/catalog", CatalogInfo, retry)
+    return get("/v1/catalog", CatalogInfo, retry)
 
 
 def whoami(retry: Retry) -> Steps[PrincipalInfo]:
     """``GET /v1/whoami``."""
-    return _get("/v1/whoami", PrincipalInfo, retry)
+    return get("/v1/whoami", PrincipalInfo, retry)
 
 
 def explain(question: Mapping[str, Any], retry: Retry) -> Steps[Explanation]:
@@ -217,7 +219,7 @@ def explain(question: Mapping[str, Any], retry: Retry) -> Steps[Explanation]:
 def audit_page(filters: Mapping[str, Any], retry: Retry) -> Steps[AuditPage]:
     """One page of ``GET /v1/audit/events``."""
     query = urlencode({name: value for name, value in filters.items() if value is not None})
-    return _get("/v1/audit/events" + (f"?{query}" if query else ""), AuditPage, retry)
+    return get("/v1/audit/events" + (f"?{query}" if query else ""), AuditPage, retry)
 
 
 def receipt(event_id: str, retry: Retry) -> Steps[str]:

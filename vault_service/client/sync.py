@@ -69,6 +69,11 @@ class Client:
         """The bounds of the retries of every call."""
         return self._retry
 
+    @property
+    def batch_size(self) -> int:
+        """The most items that a request gets."""
+        return self._batch_size
+
     def tokenize(
         self,
         data_class: str,
@@ -189,6 +194,11 @@ class Client:
         """Run steps of this package (``arrow``, ``operations``) side by side; their
         results in order. The first failure is raised and stops the rest."""
         return self._transport.run_all(many)
+
+    def stream(self, path: str, accept: str) -> Iterator[bytes]:
+        """What ``GET`` of ``path`` answers, piece by piece as it comes, in the media type
+        ``accept``. ``Unreachable`` where it breaks off; it is not tried again."""
+        return self._transport.stream(path, accept)
 
     def submit(self, steps: Steps[T]) -> "Future[T]":
         """Run steps of ``client.operations`` on one of the client's own threads."""

@@ -10,7 +10,7 @@ import os
 import platform
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -19,8 +19,13 @@ import httpx2
 
 from vault_service import __version__
 from vault_service.client.credentials import Credentials
-from vault_service.client.errors import ClientClosed, ClientMisconfigured
-from vault_service.client.exchange import Answer, Call, Lost, Steps
+from vault_service.client.errors import (
+    ClientClosed,
+    ClientMisconfigured,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from vault_service.client.exchange import Answer, Call, Lost, Steps, refusal
 
 T = TypeVar("T")
 
@@ -186,6 +191,36 @@ class BlockingTransport:
         if isinstance(outcome, Answer) and outcome.status == 401 and credentials.renew(token):
             outcome = self._attempt(call, credentials.current())
         return outcome
+
+    def stream(self, path: str, accept: str) -> Iterator[bytes]:
+        """The body of the answer to ``GET`` in pieces. Raises what the service refuses
+        with, ``UnexpectedAnswer`` for another media type, and ``Unreachable`` where there
+        is no answer, or it breaks off."""
+        credentials = self._endpoint.credentials
+        token = credentials.current()
+        call = Call("GET", path, headers={"accept": f"{accept}, application/problem+json"})
+        for last in (False, True):
+            try:
+                with self._http.stream(
+                    call.method,
+                    call.path,
+                    headers=_request_headers(call, token),
+                    timeout=_timeout(call, self._endpoint.timeout),
+                ) as response:
+                    if response.status_code == 401 and not last and credentials.renew(token):
+                        token = credentials.current()
+                        continue
+                    if response.status_code != 200:
+                        response.read()
+                        raise refusal(_answer(response))
+                    if response.headers.get("content-type", "").partition(";")[0] != accept:
+                        raise UnexpectedAnswer(
+                            response.status_code, response.headers.get("x-request-id")
+                        )
+                    yield from response.iter_raw()
+                    return
+            except httpx2.RequestError as error:
+                raise Unreachable(_lost(error).reason, 1) from None
 
     def _attempt(self, call: Call, token: str) -> Answer | Lost:
         try:

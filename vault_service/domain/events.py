@@ -25,9 +25,13 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 def new_event_id() -> str:
     """``evt_`` + 26 characters: 48 bits of milliseconds, then 82 random bits."""
-    number = (time.time_ns() // 1_000_000) << 82 | secrets.randbits(82)
+    return "evt_" + crockford((time.time_ns() // 1_000_000) << 82 | secrets.randbits(82))
+
+
+def crockford(number: int) -> str:
+    """The 130 bits of ``number`` as 26 characters of lower-case Crockford base32."""
     pairs = _PAIRS
-    return "evt_" + "".join([pairs[number >> shift & 1023] for shift in range(120, -1, -10)])
+    return "".join([pairs[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,159 @@
+"""What the routes of reports answer, typed. Times are RFC 3339 in UTC."""
+
+from typing import Any
+
+import msgspec
+
+
+class ReportColumn(msgspec.Struct, frozen=True):
+    """A column of a report's output."""
+
+    name: str
+    classification: str
+    description: str = ""
+
+
+class ReportParameter(msgspec.Struct, frozen=True):
+    """A parameter of a report."""
+
+    name: str
+    type: str
+    description: str = ""
+    required: bool = True
+    default: str | int | None = None
+    choices: list[str] = []
+    lowest: int | None = None
+    highest: int | None = None
+
+
+class ReportReading(msgspec.Struct, frozen=True):
+    """A data class in a form that a report reads."""
+
+    data_class: str
+    form: str
+
+
+class StandingApproval(msgspec.Struct, frozen=True):
+    """An approval of every run alike until a time; ``binding`` is what it is of."""
+
+    id: str
+    approver: str
+    approved_at: str
+    until: str
+    binding: dict[str, Any]
+
+
+class ReportInfo(msgspec.Struct, frozen=True):
+    """A report that the vault knows, and what the caller may do with it."""
+
+    name: str
+    title: str
+    description: str
+    owner: str
+    purpose: str
+    job: str
+    row_cap: int
+    minimum_group: int
+    needs_approval: bool
+    may_run: bool
+    may_approve: bool
+    template_hash: str
+    formats: list[str] = []
+    reads: list[ReportReading] = []
+    columns: list[ReportColumn] = []
+    parameters: list[ReportParameter] = []
+    schedule: str | None = None
+    standing_approvals: list[StandingApproval] = []
+
+
+class Reports(msgspec.Struct, frozen=True):
+    """The answer of ``GET /v1/reports``."""
+
+    reports: list[ReportInfo]
+
+
+class RunInfo(msgspec.Struct, frozen=True):
+    """A run. ``binding`` is what an approval is of, field by field; ``order`` and
+    ``manifest`` are signed notes; ``code`` and ``rule`` say why it did not succeed."""
+
+    id: str
+    report: str
+    purpose: str
+    state: str
+    parameters: dict[str, Any]
+    period: str
+    format: str
+    recipient: str
+    row_cap: int
+    requester: str
+    requested_at: str
+    expires_at: str
+    updated_at: str
+    template_hash: str
+    needs_approval: bool
+    binding: dict[str, Any]
+    approver: str | None = None
+    approved_at: str | None = None
+    code: str | None = None
+    rule: str | None = None
+    attempts: int = 0
+    revealed: int = 0
+    lease_until: str | None = None
+    rows: int | None = None
+    output_sha256: str | None = None
+    output_bytes: int | None = None
+    order: str | None = None
+    manifest: str | None = None
+    created: bool = False
+
+    def __repr__(self) -> str:
+        return f"RunInfo({self.id}, {self.report}, {self.state})"
+
+
+class RunPage(msgspec.Struct, frozen=True):
+    """A page of runs, newest first; ``next_cursor`` is ``None`` on the last."""
+
+    runs: list[RunInfo]
+    next_cursor: str | None = None
+
+
+class TokenRow(msgspec.Struct, frozen=True):
+    """What is stored beside a value."""
+
+    token: str
+    created_at: str
+    subject: str | None = None
+    tags: dict[str, str] = {}
+    expires_at: str | None = None
+
+
+class TokenPage(msgspec.Struct, frozen=True):
+    """A page of tokens of one class; ``next_cursor`` is ``None`` on the last. A page may
+    hold none and yet not be the last."""
+
+    data_class: str
+    tokens: list[TokenRow]
+    next_cursor: str | None = None
+
+
+class HoldingRow(msgspec.Struct, frozen=True):
+    """A row of the inventory."""
+
+    data_class: str
+    tags: list[str]
+    key_id: int
+    epoch: int
+    key_state: str
+    key_created_at: str
+    tokens: int
+    subjects: int
+    oldest: str
+    newest: str
+    overdue: int
+    retention_days: int | None = None
+
+
+class Inventory(msgspec.Struct, frozen=True):
+    """The answer of ``GET …/inventory``."""
+
+    holdings: list[HoldingRow]
