@@ -5,6 +5,10 @@ none of them can hold a value.
 """
 
 from enum import StrEnum
+from typing import Final
+
+from vault_service.client.errors import RequestRefused, StrongroomError
+from vault_service.domain.errors import RETRYABLE, Code
 
 
 class FailureCode(StrEnum):
@@ -15,6 +19,8 @@ class FailureCode(StrEnum):
     ROW_CAP_EXCEEDED = "row_cap_exceeded"
     OUTPUT_INVALID = "output_invalid"
     """Rows that the definition does not describe, or that the format cannot hold."""
+    TEMPLATE_CHANGED = "template_changed"
+    """The job has another version of the report than the one that was ordered."""
     RECIPIENT_UNUSABLE = "recipient_unusable"
     """The output cannot be sealed to the recipient's key."""
     STORE_FAILED = "store_failed"
@@ -22,6 +28,16 @@ class FailureCode(StrEnum):
     REPORT_FAILED = "report_failed"
     """The report's own code failed."""
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+
+
+VAULT_CODES: Final = {
+    FailureCode.ACCESS_DENIED: Code.ACCESS_DENIED,
+    FailureCode.ROW_CAP_EXCEEDED: Code.TOO_MANY_ITEMS,
+    FailureCode.OUTPUT_INVALID: Code.INVALID_VALUE,
+    FailureCode.TEMPLATE_CHANGED: Code.INVALID_REQUEST,
+    FailureCode.RECIPIENT_UNUSABLE: Code.KEY_UNAVAILABLE,
+}
+"""The vault's code for a failure, where it has one; for the others it is ``internal``."""
 
 
 class RunFailed(Exception):
@@ -33,6 +49,11 @@ class RunFailed(Exception):
         self.code = code
         self.detail = detail
         self.passing = passing
+
+    @property
+    def vault_code(self) -> Code:
+        """The code that the vault is told."""
+        return VAULT_CODES.get(self.code, Code.INTERNAL)
 
 
 class OrderRefused(Exception):
@@ -49,3 +70,24 @@ class OutOfTime(Exception):
 
 class LeaseLost(Exception):
     """Another process has taken the run over, or it has ended; this one publishes nothing."""
+
+
+def failure_of(error: Exception) -> RunFailed:
+    """What an exception of the vault's client, or of a report's own code, makes of the run.
+    Of the exception, its code alone is taken over."""
+    if isinstance(error, RunFailed):
+        return error
+    if isinstance(error, RequestRefused):
+        if error.code == Code.ACCESS_DENIED:
+            return RunFailed(
+                FailureCode.ACCESS_DENIED,
+                "The run asked for what its definition does not declare, or whoever asked for it"
+                " may not have it any more.",
+            )
+        if error.code not in RETRYABLE:
+            return RunFailed(FailureCode.REPORT_FAILED, "The vault refused what the report asked.")
+    if isinstance(error, StrongroomError):
+        return RunFailed(
+            FailureCode.VAULT_UNAVAILABLE, "The vault cannot be asked now.", passing=True
+        )
+    return RunFailed(FailureCode.REPORT_FAILED, "The report's own code failed.")

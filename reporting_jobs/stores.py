@@ -24,7 +24,7 @@ PART_BYTES: Final = 8 << 20
 """A part of a multipart upload: at 10,000 parts, outputs of 78 GiB."""
 RETENTION_DAYS: Final = 400
 """PCI-DSS 10.5.1 asks for twelve months; the rest is room for whoever is late."""
-_SUFFIX: Final = ".sealed"
+SUFFIX: Final = ".sealed"
 _NAME: Final = re.compile(r"[a-z0-9_]{1,64}/[a-z0-9_-]{1,64}/[0-9]{1,6}")
 
 
@@ -32,9 +32,9 @@ class Store(Protocol):
     """Keeps sealed files."""
 
     def keep(self, name: str, pieces: Iterable[bytes]) -> str:
-        """Keep the file under ``name`` (report/run/attempt); its location. What making the
-        pieces raises passes through, with nothing kept; ``store_failed`` where it cannot be
-        kept, or a file of this name is there."""
+        """Keep the file under ``name`` (report/run/attempt); its name below the place of
+        outputs. What making the pieces raises passes through, with nothing kept;
+        ``store_failed`` where it cannot be kept, or a file of this name is there."""
 
 
 class S3Store:
@@ -65,7 +65,7 @@ class S3Store:
         return f"S3Store(s3://{self._bucket}/{self._prefix})"
 
     def keep(self, name: str, pieces: Iterable[bytes]) -> str:
-        key = self._prefix + _checked(name) + _SUFFIX
+        key = self._prefix + _checked(name) + SUFFIX
         source = _Watched(pieces)
         try:
             client = self._make_client()
@@ -75,7 +75,7 @@ class S3Store:
             if source.failed:
                 raise
             raise _translated(error) from None
-        return f"s3://{self._bucket}/{key}"
+        return name + SUFFIX
 
     def _clear(self, client: Any, prefix: str) -> None:
         found = client.list_multipart_uploads(Bucket=self._bucket, Prefix=prefix)
@@ -143,7 +143,7 @@ class FolderStore:
         return "FolderStore()"
 
     def keep(self, name: str, pieces: Iterable[bytes]) -> str:
-        path = self._directory / (_checked(name) + _SUFFIX)
+        path = self._directory / (_checked(name) + SUFFIX)
         part = path.with_suffix(".part")
         source = _Watched(pieces)
         try:
@@ -165,7 +165,7 @@ class FolderStore:
                 "The folder of outputs cannot be used; it must be writable, on a disk with room.",
                 passing=True,
             ) from None
-        return path.resolve().as_uri()
+        return name + SUFFIX
 
 
 def s3_client() -> Any:

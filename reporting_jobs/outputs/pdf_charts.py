@@ -34,7 +34,10 @@ def bar_chart(chart: Chart, width: float) -> "Drawing":
         bar = room * value / longest
         text = shown(label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…")
         drawing.add(String(_LABELS - 6, base + 2, text, textAnchor="end", fontSize=8))
-        drawing.add(Rect(_LABELS, base, bar, _BAR - 6, fillColor=HexColor(_COLOUR), strokeWidth=0))
+        rectangle = Rect(_LABELS, base, bar, _BAR - 6)
+        rectangle.fillColor = HexColor(_COLOUR)
+        rectangle.strokeWidth = 0
+        drawing.add(rectangle)
         drawing.add(String(_LABELS + bar + 4, base + 2, f"{value:,g}", fontSize=8))
     drawing.add(Line(_LABELS, 0, _LABELS, height - 20, strokeWidth=0.5))
     return drawing
