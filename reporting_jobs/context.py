@@ -8,18 +8,23 @@ sees a file, a key or a credential.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
+from vault_service.domain.access import PolicySource
 from vault_service.domain.holdings import Holding, TokenEntry
+from vault_service.domain.principals import Principal
 from vault_service.domain.reports import ReportDefinition
 
 __all__ = [
     "Cell",
     "Chart",
     "Context",
+    "HeldPolicy",
     "Holding",
     "Make",
     "Output",
+    "ReportRefused",
+    "Rights",
     "RunVault",
     "Section",
     "TokenEntry",
@@ -27,6 +32,33 @@ __all__ = [
 
 Cell = str | int | float | bool | None
 """What may stand in an output. Times are RFC 3339 in UTC."""
+
+
+class ReportRefused(Exception):
+    """A report that cannot be made: ``code`` is one constant word, the text says the mend
+    and holds no value. The run fails with both."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPolicy:
+    """A policy in force: its ``@id``, where it stands, and its Cedar JSON form."""
+
+    source: PolicySource
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """The policies in force, the SHA-256 (hex) of their files, and the tenant's principals
+    (name, type, tenant and tags)."""
+
+    policy_hash: str
+    policies: Sequence[HeldPolicy]
+    principals: Sequence[Principal]
 
 
 class RunVault(Protocol):
@@ -38,10 +70,14 @@ class RunVault(Protocol):
         data_class: str,
         *,
         subjects: Sequence[str] | None = None,
+        among: Sequence[str] | None = None,
         overdue: bool = False,
     ) -> Iterator[Sequence[TokenEntry]]:
-        """Tokens of a declared class, page by page: all, those of these subjects, or those
-        past their expiry or retention."""
+        """Tokens of a declared class, page by page: all, those of these subjects, those
+        ``among`` these tokens, or those past their expiry or retention.
+
+        A token that belongs to several people comes once for each of them, except where
+        ``subjects`` are given (then for those alone) and with ``overdue`` (then once)."""
 
     def reveal(self, tokens: Sequence[str], form: str) -> Sequence[str | None]:
         """Values in order, in a declared form, for the definition's purpose; ``None`` for
@@ -49,6 +85,9 @@ class RunVault(Protocol):
 
     def delete(self, tokens: Sequence[str]) -> int:
         """Delete tokens for good; how many there were."""
+
+    def rights(self) -> Rights:
+        """The policies in force and the principals they are about."""
 
     def events(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """Audit events of the tenant, newest first; filters as the client's
@@ -73,7 +112,11 @@ class RunVault(Protocol):
 @dataclass(frozen=True, slots=True)
 class Context:
     """One run as its report sees it. ``parameters`` are checked and complete; ``now`` is in
-    UTC; ``progress`` takes how many of how many rows are done."""
+    UTC; ``progress`` takes how many of how many rows are done. ``requested_at`` is when the
+    run was asked for, and ``row_cap`` the most rows that it may have (``None``: as the
+    definition says). ``inputs`` opens, by the
+    parameter's name, the file that each given parameter of type input names: it is read as
+    a stream and once, and :class:`FileNotFoundError` says that there is none."""
 
     definition: ReportDefinition
     parameters: Mapping[str, Any]
@@ -82,6 +125,14 @@ class Context:
     now: datetime
     vault: RunVault
     progress: Callable[[int, int | None], None] = lambda done, total: None
+    requested_at: datetime | None = None
+    row_cap: int | None = None
+    inputs: Mapping[str, Callable[[], BinaryIO]] = field(default_factory=dict)
+
+    @property
+    def cap(self) -> int:
+        """The most rows that the output may have."""
+        return self.definition.limits.row_cap if self.row_cap is None else self.row_cap
 
 
 @dataclass(frozen=True, slots=True)

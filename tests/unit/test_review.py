@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from vault_service.domain.access import PolicySource
 from vault_service.domain.events import AuditEvent, EventGroup, canonical_bytes, new_event_id
 from vault_service.domain.principals import Principal, PrincipalType
-from vault_service.services.review import Review, ReviewPlan
-from vault_service.services.review_report import ReviewReport
+from vault_service.domain.review import Review, ReviewPlan
+from vault_service.domain.review_report import ReviewReport
 
 UNTIL = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 DAY = timedelta(days=1)

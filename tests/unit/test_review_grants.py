@@ -15,7 +15,7 @@ from vault_service.adapters.cedar import CedarEngine
 from vault_service.adapters.policy_files import load_bundle
 from vault_service.domain.access import AccessRequest, Action
 from vault_service.domain.principals import Principal, PrincipalType
-from vault_service.services.review_grants import may_apply
+from vault_service.domain.review_grants import may_apply
 
 POLICIES = Path(__file__).parents[2] / "policies"
 ENGINE = CedarEngine(load_bundle(POLICIES, None))

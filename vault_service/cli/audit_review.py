@@ -16,8 +16,8 @@ from rich.table import Table
 
 from vault_service.cli.operation import operator, stop, with_services
 from vault_service.domain.access import Action
-from vault_service.services.review import Review, ReviewPlan
-from vault_service.services.review_report import ReviewReport
+from vault_service.domain.review import Review, ReviewPlan
+from vault_service.domain.review_report import ReviewReport
 
 if TYPE_CHECKING:
     from vault_service.bootstrap import Services

@@ -19,6 +19,8 @@ Stands on the standard library, msgspec, cryptography and validation libraries. 
 - ``notes``, ``checkpoints``, ``log_proofs``: signed notes, tree heads, receipts (C2SP)
 - ``bundle``: the lines of an export of the log, to be verified offline
 - ``transparency``: what the log needs from storage, as protocols
+- ``review`` with ``review_counts``, ``review_grants``, ``review_report``: rights and their
+  use, counted from events
 - ``reports``: what a report is, what a run is, and what an approval binds;
   ``report_notes``: signed work orders and manifests
 - ``holdings``: what is told of stored tokens without a value

@@ -7,7 +7,8 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class TokenEntry:
-    """What is stored beside a value. Times are in UTC."""
+    """What is stored beside a value, for one of the people it belongs to. Times are in
+    UTC."""
 
     token: str
     data_class: str
@@ -21,7 +22,8 @@ class TokenEntry:
 class Holding:
     """How many tokens of a class lie under one key: a row of the inventory. ``tags`` are
     the class's. Ages are those of the key and of the oldest token; ``overdue`` have
-    outlived expiry or retention."""
+    outlived expiry or retention. ``wrapping_key`` is what wraps the key: a KMS key's ARN or
+    the local root key; empty where that is not told."""
 
     data_class: str
     tags: tuple[str, ...]
@@ -35,3 +37,4 @@ class Holding:
     newest: datetime
     overdue: int
     retention_days: int | None
+    wrapping_key: str = ""

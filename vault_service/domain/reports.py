@@ -24,6 +24,10 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_]{2,39}")
 RUN_ID: Final = re.compile(r"run_[0-9a-hjkmnp-tv-z]{26}")
 RUN_HEADER: Final = "x-strongroom-run"
 """A job names the run that it works on in this header; what it reads is held against it."""
+NO_VALUE: Final = "none"
+"""The form of a reading that sees tokens and what is stored beside them, and no value."""
+INPUT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""What a parameter of type input may be: the name of a file, without a path."""
 
 
 class RunState(StrEnum):
@@ -79,7 +83,8 @@ PLAIN: Final = frozenset({Classification.PERSONAL, Classification.CARDHOLDER})
 
 
 class ParameterType(StrEnum):
-    """What a parameter may be. Times are RFC 3339 in UTC, dates ISO 8601."""
+    """What a parameter may be. Times are RFC 3339 in UTC, dates ISO 8601; an input is the
+    name (:data:`INPUT_NAME`) of a file that is handed to the job beside the vault."""
 
     TEXT = "text"
     INTEGER = "integer"
@@ -89,6 +94,7 @@ class ParameterType(StrEnum):
     PRINCIPAL = "principal"
     SUBJECT = "subject"
     TOKENS = "tokens"
+    INPUT = "input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A data class in a form that the report reads."""
+    """A data class in a form that the report reads, or :data:`NO_VALUE`."""
 
     data_class: str
     form: str

@@ -16,7 +16,6 @@ The log, and questions to it:
 - ``sealing``: events into the signed tree; ``signed`` waits for it
 - ``proofs``: receipts; ``export_audit`` with ``log_export``: bundles to verify offline
 - ``timeline``: who handled a person's data
-- ``review`` with ``review_counts``, ``review_grants``, ``review_report``: rights and their use
 - ``backtest`` with ``backtest_events``, ``backtest_report``: recorded decisions against
   changed policies
 

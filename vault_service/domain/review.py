@@ -12,9 +12,15 @@ from typing import Any, Protocol
 
 from vault_service.domain.access import PolicySource
 from vault_service.domain.principals import Principal
-from vault_service.services.review_counts import PLAIN, Seen, deciding_policies, decode
-from vault_service.services.review_grants import may_apply
-from vault_service.services.review_report import (
+from vault_service.domain.review_counts import (
+    PLAIN,
+    ReviewedEvent,
+    Seen,
+    deciding_policies,
+    decode,
+)
+from vault_service.domain.review_grants import may_apply
+from vault_service.domain.review_report import (
     Denials,
     FirstPurpose,
     Grant,
@@ -91,7 +97,10 @@ class Review:
 
     def add(self, body: bytes) -> None:
         """Count the event with these canonical bytes, if it is of one of the periods."""
-        event = decode(body)
+        self.count(decode(body))
+
+    def count(self, event: ReviewedEvent) -> None:
+        """Count the event, if it is of one of the periods."""
         if not self._since_before <= event.time < self._until:
             return
         if event.policy_hash == self._policy_hash:

@@ -1,0 +1,33 @@
+"""Times as outputs write them: RFC 3339 in UTC."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+
+def stamp(moment: datetime | None) -> str | None:
+    """The time to the second; ``None`` for none."""
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def day(moment: datetime) -> str:
+    """The date alone, in UTC."""
+    return moment.astimezone(UTC).date().isoformat()
+
+
+def moment(value: Any) -> datetime:
+    """A parameter or a field of an event as a time; its offset is UTC where it has none."""
+    found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def days_between(earlier: datetime, later: datetime) -> int:
+    """Whole days from one to the other."""
+    return (later - earlier).days
+
+
+def calendar_date(text: str | None) -> date | None:
+    """An ISO 8601 date; ``None`` where the text is none."""
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        return None
