@@ -4,9 +4,11 @@ A code says what to mend; it stands in the run, in its audit event and in log li
 none of them can hold a value.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
+from reporting_jobs.context import ReportRefused
 from vault_service.client.errors import RequestRefused, StrongroomError
 from vault_service.domain.errors import RETRYABLE, Code
 
@@ -30,7 +32,7 @@ class FailureCode(StrEnum):
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
 
 
-VAULT_CODES: Final = {
+VAULT_CODES: Final[Mapping[str, Code]] = {
     FailureCode.ACCESS_DENIED: Code.ACCESS_DENIED,
     FailureCode.ROW_CAP_EXCEEDED: Code.TOO_MANY_ITEMS,
     FailureCode.OUTPUT_INVALID: Code.INVALID_VALUE,
@@ -41,10 +43,10 @@ VAULT_CODES: Final = {
 
 
 class RunFailed(Exception):
-    """The run cannot succeed. ``passing`` says whether another attempt may; ``detail`` is
-    constant text."""
+    """The run cannot succeed. ``code`` is a :class:`FailureCode`, or one of the report's own;
+    ``passing`` says whether another attempt may; ``detail`` is constant text."""
 
-    def __init__(self, code: FailureCode, detail: str, *, passing: bool = False) -> None:
+    def __init__(self, code: str, detail: str, *, passing: bool = False) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
@@ -77,6 +79,8 @@ def failure_of(error: Exception) -> RunFailed:
     Of the exception, its code alone is taken over."""
     if isinstance(error, RunFailed):
         return error
+    if isinstance(error, ReportRefused):
+        return RunFailed(error.code, str(error))
     if isinstance(error, RequestRefused):
         if error.code == Code.ACCESS_DENIED:
             return RunFailed(

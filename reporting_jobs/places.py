@@ -5,17 +5,18 @@ A place is a folder or ``s3://bucket/prefix``. A recipient's key is looked up by
 exchange one.
 """
 
-import io
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
+from reporting_jobs.byte_stream import stream_of
 from reporting_jobs.failures import FailureCode, RunFailed
 from reporting_jobs.stores import s3_client
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAX_KEY_BYTES: Final = 1 << 16
+_CHUNK_BYTES: Final = 1 << 16
 
 
 class Place(Protocol):
@@ -49,26 +50,7 @@ class S3Place:
             body = client.get_object(Bucket=self._bucket, Key=self._prefix + _checked(name))["Body"]
         except client.exceptions.NoSuchKey:
             raise FileNotFoundError(name) from None
-        return io.BufferedReader(_Body(body))
-
-
-class _Body(io.RawIOBase):
-    """A streaming answer of S3 as a raw stream."""
-
-    def __init__(self, body: Any) -> None:
-        self._body = body
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._body.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._body.close()
-        super().close()
+        return stream_of(body.iter_chunks(_CHUNK_BYTES))
 
 
 def place(location: str, client: Callable[[], Any] | None = None) -> Place:

@@ -13,11 +13,12 @@ can do, so that there is one output. No log line holds a value.
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, BinaryIO, Final, Protocol
 
 from reporting_jobs import sealing
 from reporting_jobs.context import Context, RunVault
@@ -37,10 +38,17 @@ from reporting_jobs.recipients import recipient
 from reporting_jobs.stores import Store
 from vault_service.client.errors import RequestRefused, StrongroomError
 from vault_service.client.report_results import RunInfo
+from vault_service.client.reports import OrderUnreadable, order_of
 from vault_service.domain.errors import Code
 from vault_service.domain.notes import NoteError, VerifierKey
 from vault_service.domain.report_notes import WorkOrder, open_order
-from vault_service.domain.reports import Format, ReportDefinition, RunState, canonical
+from vault_service.domain.reports import (
+    Format,
+    ParameterType,
+    ReportDefinition,
+    RunState,
+    canonical,
+)
 
 _log = logging.getLogger("strongroom.reports")
 _UNLIMITED: Final = float("inf")
@@ -143,7 +151,7 @@ class Runner:
                 )
                 if failure.passing and not last:
                     raise failure from None
-                return self._fail(vault, wanted, failure)
+                return self._fail(vault, wanted, order, failure)
 
     def _opened(self, order: str) -> WorkOrder:
         try:
@@ -155,8 +163,6 @@ class Runner:
 
     def _report_refused(self, order: str) -> None:
         """Let the vault record an order that does not verify, as far as it can be read."""
-        from vault_service.client.reports import OrderUnreadable, order_of
-
         try:
             report = order_of(order).report
             if report not in definitions():
@@ -239,14 +245,35 @@ class Runner:
             now=self.clock(),
             vault=lease.vault,
             progress=lease.progress,
+            inputs=self._inputs(definition, run.parameters),
+            requested_at=datetime.fromisoformat(run.requested_at),
+            row_cap=wanted.row_cap,
         )
 
-    def _fail(self, vault: JobVault, wanted: WorkOrder, failure: RunFailed) -> Outcome:
+    def _inputs(
+        self, definition: ReportDefinition, parameters: Mapping[str, Any]
+    ) -> Mapping[str, Callable[[], BinaryIO]]:
+        """How to open each file that a parameter names."""
+        return {
+            parameter.name: partial(self._open, parameters[parameter.name])
+            for parameter in definition.parameters
+            if parameter.type == ParameterType.INPUT and parameters.get(parameter.name)
+        }
+
+    def _open(self, name: str) -> BinaryIO:
+        if self.inputs is None:
+            raise FileNotFoundError
+        return self.inputs.open(name)
+
+    def _fail(self, vault: JobVault, wanted: WorkOrder, order: str, failure: RunFailed) -> Outcome:
         try:
             run = vault.fail(failure.vault_code)
         except RequestRefused:
-            # It has ended already: the vault fails a run that asks for what it may not have.
-            return Outcome(wanted.run, wanted.report, RunState.FAILED, failure.code)
+            # The vault has failed it already, for what it asked, or another process has it.
+            ended = self._start(vault, wanted, order)
+            if ended is None:
+                raise failure from None
+            return ended
         except StrongroomError:
             raise RunFailed(failure.code, failure.detail, passing=True) from None
         return Outcome(run.id, run.report, run.state, failure.code)

@@ -14,13 +14,13 @@ must not be shared between threads: each message has its own.
 """
 
 import hashlib
-import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, BinaryIO, Final
 
-from reporting_jobs.failures import FailureCode, LeaseLost, OutOfTime, RunFailed
+from reporting_jobs.byte_stream import Watched, stream_of
+from reporting_jobs.failures import FailureCode, RunFailed
 from reporting_jobs.recipients import KmsRecipient, Recipient
 
 FRAME_BYTES: Final = 1 << 16
@@ -59,7 +59,7 @@ class Sealed:
         *,
         kms: Callable[[str], Any] | None = None,
     ) -> None:
-        self._source = _Source(pieces)
+        self._pieces = Watched(pieces)
         self._recipient = recipient
         self._context = dict(bound_to)
         self._kms = kms or kms_client
@@ -77,7 +77,7 @@ class Sealed:
         try:
             stream = _sdk().stream(
                 mode="encrypt",
-                source=self._source,
+                source=stream_of(iter(self._pieces)),
                 materials_manager=_materials(
                     lambda providers: _keyring(providers, self._recipient, self._kms)
                 ),
@@ -89,10 +89,8 @@ class Sealed:
                 self._digest.update(piece)
                 self.length += len(piece)
                 yield piece
-        except (RunFailed, OutOfTime, LeaseLost):
-            raise
         except Exception as error:
-            if self._source.failed is not None:
+            if self._pieces.failed:
                 raise
             raise _unusable(error) from None
 
@@ -217,29 +215,3 @@ def _unusable(error: Exception) -> RunFailed:
         "The output cannot be sealed to the recipient's key; see that the job may use it.",
         passing=any(isinstance(cause, BotoCoreError) for cause in causes),
     )
-
-
-class _Source(io.RawIOBase):
-    """Pieces as a stream to read from, of which a read is short at the end alone."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._left = bytearray()
-        self.failed: BaseException | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            while size < 0 or len(self._left) < size:
-                self._left += next(self._pieces)
-        except StopIteration:
-            pass
-        except BaseException as error:
-            self.failed = error
-            raise
-        end = len(self._left) if size < 0 else size
-        data = bytes(self._left[:end])
-        del self._left[:end]
-        return data

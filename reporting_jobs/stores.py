@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from reporting_jobs.byte_stream import Watched
 from reporting_jobs.failures import FailureCode, RunFailed
 
 PART_BYTES: Final = 8 << 20
@@ -66,7 +67,7 @@ class S3Store:
 
     def keep(self, name: str, pieces: Iterable[bytes]) -> str:
         key = self._prefix + _checked(name) + SUFFIX
-        source = _Watched(pieces)
+        source = Watched(pieces)
         try:
             client = self._make_client()
             self._clear(client, key.rpartition("/")[0] + "/")
@@ -145,7 +146,7 @@ class FolderStore:
     def keep(self, name: str, pieces: Iterable[bytes]) -> str:
         path = self._directory / (_checked(name) + SUFFIX)
         part = path.with_suffix(".part")
-        source = _Watched(pieces)
+        source = Watched(pieces)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Of this attempt's name there is one process at a time; a rest is a killed one's.
@@ -209,21 +210,6 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-class _Watched:
-    """Pieces, and whether it was making them that failed."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = pieces
-        self.failed = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self._pieces
-        except Exception:
-            self.failed = True
-            raise
 
 
 def _translated(error: Exception) -> RunFailed:

@@ -229,7 +229,7 @@ def test_messages_are_told_apart_one_by_one(
 def test_a_message_that_comes_for_the_last_time_fails_its_run(
     function: Function, aws: Aws, vault: ReportVault, bucket: str, reader: RsaPair
 ) -> None:
-    worker = function("queue_worker", STRONGROOM_REPORT_OUTPUTS=f"s3://no-such-bucket/{bucket}")
+    worker = function("queue_worker")
     order = vault.order("tiny", reader.recipient.name)
     vault.deny.add("/v1/detokenize")
     event = _delivery(order, receives=1)
@@ -341,7 +341,8 @@ def test_two_deliveries_at_once_make_one_output(
     assert taken.result(60)["state"] == "succeeded"
     with pytest.raises(FunctionFailed) as lost:
         held.result(60)
-    assert lost.value.kind == "LeaseLost"
+    # It learns by a heartbeat, or as its upload was taken away.
+    assert lost.value.kind in ("LeaseLost", "RunFailed")
     run = vault.run_of(order)
     assert len(run.finishes) == 1
     assert opened(
