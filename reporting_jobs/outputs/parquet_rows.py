@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _GROUP_ROWS: Final = 10_000
+_EXACT: Final = 2**53  # the largest integer up to which a double holds each
 
 
 def pieces(rows: CheckedRows) -> Iterator[bytes]:
-    """The file, a piece for each row group. Raises ``output_invalid`` for a number with a
-    fraction in a column of integers."""
+    """The file, a piece for each row group. Raises ``output_invalid`` for a number that
+    does not fit its column's type: a fraction among integers, an integer over 2**53 among
+    doubles."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -32,15 +34,10 @@ def pieces(rows: CheckedRows) -> Iterator[bytes]:
     writer = pq.ParquetWriter(sink, schema, compression="zstd")
     group: list[Sequence[Cell]] = first
     while group:
-        try:
-            arrays = [
-                pa.array(_cells(group, place, field.type), type=field.type)
-                for place, field in enumerate(schema)
-            ]
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            raise RunFailed(
-                FailureCode.OUTPUT_INVALID, "A column of integers has a number with a fraction."
-            ) from None
+        arrays = [
+            pa.array(_cells(group, place, field.type), type=field.type)
+            for place, field in enumerate(schema)
+        ]
         writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
         yield from sink.drain()
         group = list(islice(left, _GROUP_ROWS))
@@ -72,6 +69,12 @@ def _cells(group: Sequence[Sequence[Cell]], place: int, kind: Any) -> list[Cell]
     cells = [row[place] for row in group]
     if pa.types.is_string(kind):
         return [cell if cell is None or isinstance(cell, str) else _text(cell) for cell in cells]
+    # pyarrow would cut a fraction off, and round an integer, without a word.
+    if (pa.types.is_int64(kind) and any(isinstance(cell, float) for cell in cells)) or (
+        pa.types.is_float64(kind)
+        and any(isinstance(cell, int) and abs(cell) > _EXACT for cell in cells)
+    ):
+        raise RunFailed(FailureCode.OUTPUT_INVALID, "A number does not fit the type of its column.")
     return cells
 
 
