@@ -175,10 +175,11 @@ const Resources = {
 const add = (name, handler, memory, reports, more, extra) => {
   const id = camel(name);
   const fullName = "${self:service}-${sls:stage}-" + hyphens(name);
-  functions[name] = {
+  functions[id] = {
     handler: `reporting_jobs.handlers.${handler}`,
     name: fullName,
-    role: `${id}Role`,
+    role: sub(`arn:\${AWS::Partition}:iam::\${AWS::AccountId}:role/${extra.role}`),
+    dependsOn: `${id}Role`,
     memorySize: memory,
     timeout: SECONDS,
     ...more,
