@@ -46,6 +46,7 @@ START_SECONDS: Final = 120.0
 _SERVE: Final = "from vault_service.cli.service import serve; serve()"
 _numbers = itertools.count(1)
 T = TypeVar("T")
+C = TypeVar("C", bound="Closed")
 
 
 class Caller:
@@ -104,6 +105,12 @@ class Caller:
         self.client.close()
 
 
+class Closed(Protocol):
+    """Something to be closed with the server."""
+
+    def close(self) -> None: ...
+
+
 @dataclass
 class Server:
     """A service on a database of its own. ``start`` it first; see the module's text."""
@@ -115,10 +122,11 @@ class Server:
     superuser_url: str = field(repr=False)
     workers: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
+    program: str = _SERVE
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     _keys: dict[str, str] = field(default_factory=dict, repr=False)
-    _callers: list[Caller] = field(default_factory=list, repr=False)
+    _callers: list[Closed] = field(default_factory=list, repr=False)
 
     @property
     def url(self) -> str:
@@ -158,7 +166,7 @@ class Server:
         self.home.mkdir(mode=0o700, exist_ok=True)
         with self.stdout.open("ab") as stdout, self.stderr.open("ab") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE],
+                [sys.executable, "-c", self.program],
                 cwd=ROOT,
                 env=self.settings(),
                 stdin=subprocess.DEVNULL,
@@ -232,6 +240,11 @@ class Server:
         self._callers.append(caller)
         return caller
 
+    def closing(self, client: C) -> C:
+        """The same client, to be closed with the server."""
+        self._callers.append(client)
+        return client
+
     def raw(self, request: bytes) -> tuple[int, bytes, bytes]:
         """Send bytes as they are, read until the server closes: status, head and body.
         For requests that no client would make; send ``Connection: close`` in them."""
@@ -272,6 +285,7 @@ class Serve(Protocol):
         workers: int = 1,
         environment: Mapping[str, str] | None = None,
         start: bool = True,
+        program: str = _SERVE,
     ) -> Server: ...
 
 
@@ -288,6 +302,7 @@ def new_server(
     *,
     workers: int = 1,
     environment: Mapping[str, str] | None = None,
+    program: str = _SERVE,
 ) -> Server:
     """A server on a fresh, migrated database, not yet started."""
     name = f"served_{next(_numbers)}"
@@ -301,6 +316,7 @@ def new_server(
         urls[SUPERUSER],
         workers=workers,
         environment=environment or {},
+        program=program,
     )
 
 
@@ -313,8 +329,11 @@ def _serving(postgres: EmbeddedPostgres, fresh: Callable[[], Path]) -> Iterator[
             workers: int = 1,
             environment: Mapping[str, str] | None = None,
             start: bool = True,
+            program: str = _SERVE,
         ) -> Server:
-            server = new_server(postgres, fresh(), workers=workers, environment=environment)
+            server = new_server(
+                postgres, fresh(), workers=workers, environment=environment, program=program
+            )
             closing.callback(server.close)
             return server.start() if start else server
 

@@ -1,26 +1,31 @@
 """The ASGI entry: ``uvicorn --factory vault_service.asgi:create``. One per worker."""
 
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 from vault_service.api.app import create_app
 from vault_service.bootstrap import configure_logging, open_services, traces
+from vault_service.domain.reports import ReportDefinition
 from vault_service.housekeeping import housekeeping
 from vault_service.settings import Settings, load
 
 
-def create(settings: Settings | None = None) -> FastAPI:
-    """The application on the settings of the environment."""
+def create(
+    settings: Settings | None = None,
+    definitions: Mapping[str, ReportDefinition] | None = None,
+) -> FastAPI:
+    """The application on the settings of the environment, with the reports of this release
+    unless others are given."""
     configure_logging()
     used = load() if settings is None else settings
     tracing = traces(used)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_services(used) as services, housekeeping(services):
+        async with open_services(used, definitions=definitions) as services, housekeeping(services):
             app.state.application = services.application
             _settle_memory()
             yield

@@ -29,10 +29,12 @@ from vault_service.adapters.telemetry.logs import configure_logging
 from vault_service.adapters.telemetry.metrics import Metrics
 from vault_service.api.application import Application
 from vault_service.bootstrap_log import TransparencyLog, transparency_log
+from vault_service.bootstrap_reports import report_services
 from vault_service.domain.catalog import Catalog, Domain
 from vault_service.domain.errors import ConfigurationError
 from vault_service.domain.ports import KeyWrapper
 from vault_service.domain.principals import Principal
+from vault_service.domain.reports import ReportDefinition
 from vault_service.services.authenticate import Authenticator
 from vault_service.services.authorize import Authorizer
 from vault_service.services.detokenize import Detokenize
@@ -133,10 +135,15 @@ def wrappers(settings: Settings) -> dict[Domain, AwsKmsWrapper] | dict[Domain, U
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, url: str | None = None) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings,
+    url: str | None = None,
+    definitions: Mapping[str, ReportDefinition] | None = None,
+) -> AsyncIterator[Services]:
     """Build everything, open the database pools, close them at the end.
 
-    ``url`` overrides the database of the settings. Raises
+    ``url`` overrides the database of the settings, ``definitions`` the reports of this
+    release. Raises
     :class:`ConfigurationError` for unusable policy files or keys; a database or KMS
     that is away is a matter of readiness and raises nothing here.
     """
@@ -167,6 +174,11 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
         budgets = PostgresBudgets(database)
         log = transparency_log(settings, database, metrics, utc_now)
         closing.callback(log.close)
+        reporting = report_services(
+            settings, database, bundle, authorizer, store, recorder, log, definitions
+        )
+        closing.callback(reporting.outputs.close)
+        fence = reporting.fence
         readiness = Readiness(database, lambda: recorder.system_event("check_readiness"))
         verifier = CredentialVerifier(
             principals, credentials, utc_now, **_verifiers(settings, closing)
@@ -183,15 +195,19 @@ async def open_services(settings: Settings, url: str | None = None) -> AsyncIter
             tokenize=Tokenize(
                 catalog, authorizer, keyring, store, recorder, Idempotency(idempotency, keyring)
             ),
-            detokenize=Detokenize(catalog, authorizer, keyring, store, budgets, recorder),
-            lookup=Lookup(catalog, authorizer, keyring, store, recorder),
-            tokens=Tokens(catalog, authorizer, keyring, store, recorder),
+            detokenize=Detokenize(catalog, authorizer, keyring, store, budgets, recorder, fence),
+            lookup=Lookup(catalog, authorizer, keyring, store, recorder, fence),
+            tokens=Tokens(catalog, authorizer, keyring, store, recorder, fence),
             read_audit=ReadAudit(authorizer, PostgresAuditReader(database), store, recorder),
             timeline=Timeline(authorizer, PostgresSubjectLog(database), store, recorder),
             proofs=Proofs(authorizer, log.reader, store, recorder, log.signer),
             export_audit=ExportAudit(
                 authorizer, log.reader, store, recorder, log.signer, log.origin
             ),
+            reports=reporting.reports,
+            report_approvals=reporting.approvals,
+            report_jobs=reporting.jobs,
+            report_reads=reporting.reads,
             clock=utc_now,
             observer=metrics,
             unsealed=log.unsealed,

@@ -30,6 +30,7 @@ class Settings:
     audit_signing_key_arn: str = ""
     audit_anchor: str = ""
     audit_anchor_days: int = 400
+    report_bucket: str = ""
     policy_dir: Path = Path("policies")
     pg_bindir: Path | None = None
     host: str = "127.0.0.1"
@@ -60,6 +61,11 @@ class Settings:
     def anchor_path(self) -> Path:
         """Where copies of checkpoints are kept, where no bucket is set."""
         return self.home / "checkpoints"
+
+    @property
+    def reports_path(self) -> Path:
+        """Where sealed outputs of reports lie, where no bucket is set."""
+        return self.home / "reports"
 
     @property
     def root_key_path(self) -> Path:
@@ -97,6 +103,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         audit_anchor_days=_number(
             get("STRONGROOM_AUDIT_ANCHOR_DAYS"), "STRONGROOM_AUDIT_ANCHOR_DAYS", 400, 36500
         ),
+        report_bucket=get("STRONGROOM_REPORT_BUCKET", ""),
         policy_dir=Path(get("STRONGROOM_POLICY_DIR") or "policies").absolute(),
         pg_bindir=_path(get("STRONGROOM_PG_BINDIR")),
         host=get("STRONGROOM_HOST") or "127.0.0.1",

@@ -27,10 +27,13 @@ from vault_service.adapters.policy_candidates import Candidates, policy_set
 from vault_service.adapters.policy_files import PolicyBundle
 from vault_service.adapters.strict_yaml import refuse
 from vault_service.domain.access import (
+    ON_REPORTS,
+    ON_VALUES,
     AccessRequest,
     Action,
     Decision,
     Explanation,
+    ReportFacts,
     Tags,
 )
 from vault_service.domain.principals import Principal
@@ -41,15 +44,6 @@ MEMO_SIZE: Final = 4096
 # What `Decision.errors` names when the request itself does not fit the schema.
 SCHEMA_REFUSAL: Final = "schema"
 
-_DATA_ACTIONS: Final = frozenset(
-    {
-        Action.TOKENIZE,
-        Action.DETOKENIZE,
-        Action.LOOKUP,
-        Action.DESCRIBE_TOKEN,
-        Action.DELETE_TOKEN,
-    }
-)
 _FAILED: Final = re.compile(r"while evaluating policy `([^`]*)`")
 _TIME_ATTRIBUTES: Final = frozenset({"hour", "weekday", "now"})
 _ANY_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -107,6 +101,7 @@ class CedarEngine:
             request.item_count if self._reads_count else 1,
             request.budget_left if self._reads_budget else None,
             request.at if self._reads_time else _ANY_TIME,
+            request.report,
         )
 
     def explain(self, request: AccessRequest) -> Explanation:
@@ -135,6 +130,7 @@ class CedarEngine:
         item_count: int,
         budget_left: int | None,
         at: datetime,
+        report: ReportFacts | None,
     ) -> Decision:
         request = AccessRequest(
             principal,
@@ -147,6 +143,7 @@ class CedarEngine:
             item_count,
             budget_left,
             at,
+            report,
         )
         try:
             result = self._ask(self._set, request)
@@ -174,18 +171,24 @@ class CedarEngine:
             context["form"] = request.form
         if request.budget_left is not None:
             context["budget_left"] = request.budget_left
-        data_class = request.data_class
-        on_values = request.action in _DATA_ACTIONS
-        if on_values != (data_class is not None):
+        data_class, report = request.data_class, request.report
+        if (request.action in ON_VALUES) != (data_class is not None):
             raise ValueError("actions on values have a data class, others none")
+        if (request.action in ON_REPORTS) != (report is not None):
+            raise ValueError("actions on reports have a report, others none")
+        resource = {"type": "Vault", "id": "vault"}
+        if data_class is not None:
+            resource = {"type": "Data", "id": data_class}
+        elif report is not None:
+            resource = {"type": "Report", "id": report.name}
         question = {
             "principal": {"type": "Principal", "id": request.principal.name},
             "action": {"type": "Action", "id": request.action.value},
-            "resource": {"type": "Data" if on_values else "Vault", "id": data_class or "vault"},
+            "resource": resource,
             "context": context,
         }
         entities = self._entities(
-            request.principal, data_class, request.class_tags, request.token_tags
+            request.principal, data_class, request.class_tags, request.token_tags, report
         )
         return cedarpy.is_authorized(question, policies, entities, schema=self._schema)
 
@@ -195,6 +198,7 @@ class CedarEngine:
         data_class: str | None,
         class_tags: frozenset[str],
         token_tags: Tags,
+        report: ReportFacts | None,
     ) -> cedarpy.Entities:
         resource: dict[str, Any] = {"uid": {"type": "Vault", "id": "vault"}, "attrs": {}}
         if data_class is not None:
@@ -203,6 +207,8 @@ class CedarEngine:
                 "attrs": {"data_class": data_class, "class_tags": sorted(class_tags)},
                 "tags": dict(token_tags),
             }
+        elif report is not None:
+            resource = {"uid": {"type": "Report", "id": report.name}, "attrs": report.recorded()}
         caller = {
             "uid": {"type": "Principal", "id": principal.name},
             "attrs": {

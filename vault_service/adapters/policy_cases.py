@@ -12,9 +12,10 @@ from typing import Final
 
 from vault_service.adapters.policy_files import PolicyBundle
 from vault_service.adapters.strict_yaml import Section, read_yaml, refuse
-from vault_service.domain.access import AccessRequest, Action, Decision
+from vault_service.domain.access import AccessRequest, Action, Decision, ReportFacts
 from vault_service.domain.errors import ConfigurationError
 from vault_service.domain.ports import PolicyEngine
+from vault_service.domain.reports import NAME, Classification
 
 CASES: Final = "cases"
 # A Monday at noon, for cases that do not say when.
@@ -129,9 +130,32 @@ def _request(ask: Section, bundle: PolicyBundle) -> AccessRequest:
         item_count=ask.integer("item_count", 1, _MOST) if ask.has("item_count") else 1,
         budget_left=ask.integer("budget_left", 0, _MOST) if ask.has("budget_left") else None,
         at=_time(ask) if ask.has("at") else DEFAULT_TIME,
+        report=_report(ask.section("report"), bundle) if ask.has("report") else None,
     )
     ask.finish()
     return request
+
+
+def _report(told: Section, bundle: PolicyBundle) -> ReportFacts:
+    classes = bundle.catalog.data_classes
+    forms = {form for data_class in classes.values() for form in data_class.forms}
+
+    def some(key: str, choices: Iterable[str]) -> frozenset[str]:
+        return frozenset(told.texts(key, choices)) if told.has(key) else frozenset()
+
+    facts = ReportFacts(
+        name=told.text("name", NAME),
+        purpose=told.choice("purpose", bundle.catalog.purposes),
+        data_classes=some("data_classes", classes),
+        forms=some("forms", forms),
+        classifications=some("classifications", [kind.value for kind in Classification]),
+        row_cap=told.integer("row_cap", 1, _MOST) if told.has("row_cap") else 1,
+        needs_approval=told.has("needs_approval") and told.flag("needs_approval"),
+        scheduled=told.has("scheduled") and told.flag("scheduled"),
+        requester=told.text("requester") if told.has("requester") else None,
+    )
+    told.finish()
+    return facts
 
 
 def _time(ask: Section) -> datetime:

@@ -19,11 +19,17 @@ from vault_service.adapters.policy_cases import load_cases
 from vault_service.adapters.policy_files import PolicyBundle
 from vault_service.domain.errors import ConfigurationError
 from vault_service.domain.principals import PrincipalType
+from vault_service.domain.reports import Classification
 
 # What a policy may ask about, by the Cedar expression that asks for it.
 _ATTRIBUTES = {
     ("resource", "data_class"): "data class",
     ("resource", "class_tags"): "class tag",
+    ("resource", "purpose"): "purpose",
+    ("resource", "data_classes"): "data class",
+    ("resource", "forms"): "form",
+    ("resource", "classifications"): "classification",
+    ("resource", "requester"): "principal",
     ("context", "purpose"): "purpose",
     ("context", "form"): "form",
     ("principal", "type"): "principal type",
@@ -72,6 +78,7 @@ def _known(bundle: PolicyBundle) -> dict[str, frozenset[str]]:
         "form": frozenset(form for c in classes for form in c.forms),
         "principal type": frozenset(kind.value for kind in PrincipalType),
         "principal": frozenset(bundle.principals),
+        "classification": frozenset(kind.value for kind in Classification),
         "tenant": frozenset(p.tenant for p in principals),
         "principal tag": frozenset(bundle.vocabulary),
     }

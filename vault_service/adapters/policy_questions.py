@@ -169,6 +169,7 @@ class RememberedDecisions:
             key.tags(request.token_tags),
             request.purpose,
             request.form,
+            request.report,
             # Beyond a Long the request fits no schema.
             request.item_count < _TOP,
             (request.budget_left or 0) < _TOP,

@@ -15,6 +15,10 @@ from vault_service.services.lookup import Lookup
 from vault_service.services.proofs import Proofs
 from vault_service.services.read_audit import ReadAudit
 from vault_service.services.recording import Recorder
+from vault_service.services.report_approvals import ReportApprovals
+from vault_service.services.report_jobs import ReportJobs
+from vault_service.services.report_reads import ReportReads
+from vault_service.services.reports import Reports
 from vault_service.services.timeline import Timeline
 from vault_service.services.tokenize import Tokenize
 from vault_service.services.tokens import Tokens
@@ -57,6 +61,10 @@ class Application:
     timeline: Timeline
     proofs: Proofs
     export_audit: ExportAudit
+    reports: Reports
+    report_approvals: ReportApprovals
+    report_jobs: ReportJobs
+    report_reads: ReportReads
     clock: Clock
     observer: Observer
     readiness: Mapping[str, Check]

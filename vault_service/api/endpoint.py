@@ -10,20 +10,26 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
 from vault_service.api.application import Application
-from vault_service.api.limits import read_body, read_query, refuse_repeats, request_id_of
+from vault_service.api.limits import (
+    read_body,
+    read_query,
+    refuse_repeats,
+    request_id_of,
+    run_of,
+)
 from vault_service.api.problems import MEDIA_TYPE, problem
 from vault_service.api.wire import malformed
 from vault_service.domain.access import Action
 from vault_service.domain.credentials import AuthenticationFailed
 from vault_service.domain.errors import Code, VaultError
-from vault_service.domain.principals import Principal
+from vault_service.domain.principals import Principal, PrincipalType
 from vault_service.services.context import RequestContext
 
 JSON: Final = b"application/json"
@@ -88,7 +94,7 @@ class Endpoint:
         *,
         route: str,
         method: str,
-        action: Action | None = None,
+        action: Action | str | None = None,
         parameters: frozenset[str] = frozenset(),
     ) -> None:
         self.handler = handler
@@ -110,6 +116,8 @@ class Endpoint:
                 refuse_repeats(scope["headers"])
             principal = await self._authenticate(application, headers, scope, request_id)
             context = RequestContext(principal, request_id, application.clock())
+            if principal.type is PrincipalType.JOB:
+                context = replace(context, run=run_of(headers))
             body = await read_body(headers, receive)
             query = read_query(scope["query_string"], self.parameters)
             call = Call(application, context, headers, scope["path_params"], query, body)

@@ -15,11 +15,15 @@ from starlette.types import Receive
 from vault_service.api.wire import MAX_BODY, malformed
 from vault_service.domain.detection import looks_like_card_number
 from vault_service.domain.errors import Code, VaultError
+from vault_service.domain.reports import RUN_HEADER, RUN_ID
 from vault_service.domain.sad import sensitive_in_metadata
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _SINGLE: Final = frozenset(
-    {b"authorization", b"content-type", b"content-length", b"idempotency-key", b"x-request-id"}
+    {
+        *(b"authorization", b"content-type", b"content-length", b"idempotency-key"),
+        *(b"x-request-id", RUN_HEADER.encode()),
+    }
 )
 
 
@@ -32,6 +36,18 @@ def request_id_of(header: bytes | None) -> str:
         ):
             return text
     return f"req_{token_hex(12)}"
+
+
+def run_of(headers: Mapping[bytes, bytes]) -> str | None:
+    """The report run that a job reads for, if it named one; ``invalid_request`` for what
+    is no run's id."""
+    header = headers.get(RUN_HEADER.encode())
+    if header is None:
+        return None
+    text = header.decode("latin-1")
+    if RUN_ID.fullmatch(text) is None:
+        raise malformed("format", "A run's id is run_ and 26 characters.", "X-Strongroom-Run")
+    return text
 
 
 def refuse_sensitive(text: str, field: str) -> None:

@@ -16,12 +16,16 @@ from vault_service.domain.columns import MEDIA_TYPE as ARROW
 from vault_service.domain.metadata import MAX_TAGS, MAX_TEXT
 from vault_service.services.items import MAX_ITEMS
 from vault_service.services.read_audit import MAX_LIMIT
+from vault_service.services.report_reads import MAX_SUBJECTS
 from vault_service.services.tokenize_groups import MAX_EXPIRES_IN
 
 _PLACES: Final = re.compile(r"\{(\w+)\}")
 _REF: Final = "#/components/schemas/{name}"
+ALWAYS: Final = (400, 401, 413, 429, 500, 503)
+"""Statuses that any route may answer with."""
 _TEXTS: Final = {
     200: "Done.",
+    201: "Done; it is new.",
     204: "Done; no content.",
     207: "Some items failed; each says how it ended.",
     400: "The request is malformed.",
@@ -29,7 +33,7 @@ _TEXTS: Final = {
     403: "The policies do not allow it.",
     404: "There is no such thing, or not for this tenant.",
     405: "The method is not known here.",
-    409: "A request with this Idempotency-Key is still at work.",
+    409: "A request with this Idempotency-Key, or another process, is still at work.",
     410: "The token has expired or its value was erased.",
     413: "Too large, or too many items.",
     422: "A value or the request breaks a rule.",
@@ -43,6 +47,7 @@ _TEXTS: Final = {
 _LIMIT_PARAMETER: Final = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}
 _COUNT: Final = {"minItems": 1, "maxItems": MAX_ITEMS}
 _TEXT: Final = {"minLength": 1, "maxLength": MAX_TEXT}
+_HOLDER: Final = {"pattern": "^[A-Za-z0-9_-]{8,64}$"}
 _LIMITS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "TokenizeBody": {"items": _COUNT, "mode": {"enum": ["partial", "atomic"]}},
     "TokenizeItem": {
@@ -62,6 +67,12 @@ _LIMITS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "tags": {"maxProperties": MAX_TAGS},
         "item_count": {"minimum": 1, "maximum": MAX_ITEMS},
     },
+    "RunBody": {"row_cap": {"minimum": 1}},
+    "StartBody": {"holder": _HOLDER},
+    "HeartbeatBody": {"holder": _HOLDER},
+    "RunTokensBody": {"data_class": _TEXT, "subjects": {"minItems": 1, "maxItems": MAX_SUBJECTS}},
+    "FinishBody": {"holder": _HOLDER, "rows": {"minimum": 0}, "output_bytes": {"minimum": 0}},
+    "FailBody": {"holder": _HOLDER},
 }
 
 

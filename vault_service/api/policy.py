@@ -5,19 +5,10 @@ import msgspec
 
 from vault_service.api.endpoint import Answer, Call
 from vault_service.api.wire import ExplainBody, decode, malformed
-from vault_service.domain.access import Action, Candidate
+from vault_service.domain.access import ON_REPORTS, ON_VALUES, Action, Candidate
 from vault_service.domain.metadata import check_tags
 
 _ACTIONS = {action.value: action for action in Action}
-_ON_VALUES = frozenset(
-    {
-        Action.TOKENIZE,
-        Action.DETOKENIZE,
-        Action.LOOKUP,
-        Action.DESCRIBE_TOKEN,
-        Action.DELETE_TOKEN,
-    }
-)
 
 
 class DataClassAnswer(msgspec.Struct):
@@ -163,12 +154,22 @@ async def explain(call: Call) -> Answer:
     action = _ACTIONS.get(body.action)
     if action is None:
         raise malformed("enum", "There is no such action.", "action")
-    if (action in _ON_VALUES) != (body.data_class is not None):
+    if (action in ON_VALUES) != (body.data_class is not None):
         raise malformed(
             "required",
             "Name a data_class for actions on values, and for no others.",
             "data_class",
         )
+    report = None
+    if (action in ON_REPORTS) != (body.report is not None):
+        raise malformed(
+            "required", "Name a report for actions on reports, and for no others.", "report"
+        )
+    if body.report is not None:
+        definition = application.reports.definitions.get(body.report)
+        if definition is None:
+            raise malformed("unknown_report", "GET /v1/reports lists the reports.", "report")
+        report = definition.facts()
     if not 1 <= body.item_count <= 10_000:
         raise malformed("range", "item_count is from 1 to 10,000.", "item_count")
     data_class = None
@@ -201,6 +202,7 @@ async def explain(call: Call) -> Answer:
             form=form,
             item_count=body.item_count,
             budget_left=budget_left,
+            report=report,
         )
     )
     decision = explanation.decision

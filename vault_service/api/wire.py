@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from vault_service.api.report_messages import BODIES as REPORT_BODIES
 from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.metadata import MAX_TAGS
 from vault_service.services.items import MAX_ITEMS, DetokenizeItem, TokenizeItem
@@ -91,11 +92,12 @@ class ExplainBody(msgspec.Struct, forbid_unknown_fields=True):
     purpose: str | None = None
     tags: dict[str, str] = {}
     item_count: int = 1
+    report: str | None = None
 
 
 _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
     kind: msgspec.json.Decoder(kind)
-    for kind in (TokenizeBody, DetokenizeBody, LookupBody, ExplainBody)
+    for kind in (TokenizeBody, DetokenizeBody, LookupBody, ExplainBody, *REPORT_BODIES)
 }
 
 

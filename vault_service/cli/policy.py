@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from vault_service.cli.policy_backtest import backtest
-from vault_service.domain.access import AccessRequest, Action, Candidate
+from vault_service.domain.access import ON_REPORTS, AccessRequest, Action, Candidate, ReportFacts
 from vault_service.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -175,6 +175,8 @@ def explain(
     item_count: Annotated[int, typer.Option(min=1, help="How many items.")] = 1,
     budget_left: Annotated[int | None, typer.Option(min=0, help="Tokens left to reveal.")] = None,
     at: Annotated[datetime | None, typer.Option(help="When, in UTC; now by default.")] = None,
+    report: Annotated[str | None, typer.Option(help="The report that is run or approved.")] = None,
+    requester: Annotated[str | None, typer.Option(help="Who asked for the run to approve.")] = None,
     directory: DirectoryOption = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
@@ -195,6 +197,9 @@ def explain(
     tags = dict(_name_and_value(text) for text in tag or [])
     if action is Action.DETOKENIZE and form is None:
         form = "masked"
+    if (action in ON_REPORTS) != (report is not None):
+        _stop("name a --report for run_report and approve_report, and for no other action")
+    facts = None if report is None else _facts(report, requester)
     try:
         explanation = CedarEngine(bundle).explain(
             AccessRequest(
@@ -208,6 +213,7 @@ def explain(
                 item_count=item_count,
                 budget_left=budget_left,
                 at=(at or datetime.now(UTC)).replace(microsecond=0, tzinfo=UTC),
+                report=facts,
             )
         )
     except ConfigurationError as error:
@@ -234,6 +240,15 @@ def explain(
         "candidates": candidates,
     }
     _show(as_json, answer, lines)
+
+
+def _facts(report: str, requester: str | None) -> ReportFacts:
+    from reporting_jobs.definitions import definitions
+
+    definition = definitions().get(report)
+    if definition is None:
+        _stop("there is no such report; `strongroom report list` names them")
+    return definition.facts(requester=requester)
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:

@@ -8,6 +8,7 @@ changed policies.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, Final
 
 from vault_service.domain.principals import Principal
 
@@ -33,13 +34,59 @@ Tags = tuple[tuple[str, str], ...]
 """Tags as sorted (name, value) pairs: hashable, with one spelling for equal tags."""
 
 
+ON_VALUES: Final = frozenset(
+    {
+        Action.TOKENIZE,
+        Action.DETOKENIZE,
+        Action.LOOKUP,
+        Action.DESCRIBE_TOKEN,
+        Action.DELETE_TOKEN,
+    }
+)
+"""Actions on values of a data class."""
+ON_REPORTS: Final = frozenset({Action.RUN_REPORT, Action.APPROVE_REPORT})
+"""Actions on a report."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFacts:
+    """A report as the policies see it. ``classifications`` are those of its columns,
+    ``row_cap`` the run's where there is one, else the report's; ``requester`` who asked for
+    the run, where one is to be approved."""
+
+    name: str
+    purpose: str
+    data_classes: frozenset[str]
+    forms: frozenset[str]
+    classifications: frozenset[str]
+    row_cap: int
+    needs_approval: bool
+    scheduled: bool
+    requester: str | None = None
+
+    def recorded(self) -> dict[str, Any]:
+        """The same as an audit event holds it, so that the decision can be replayed."""
+        found: dict[str, Any] = {
+            "name": self.name,
+            "purpose": self.purpose,
+            "data_classes": sorted(self.data_classes),
+            "forms": sorted(self.forms),
+            "classifications": sorted(self.classifications),
+            "row_cap": self.row_cap,
+            "needs_approval": self.needs_approval,
+            "scheduled": self.scheduled,
+        }
+        return found if self.requester is None else found | {"requester": self.requester}
+
+
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
     """One question: may ``principal`` do ``action`` on values of ``data_class``?
 
     ``data_class`` and ``class_tags`` are ``None`` and empty for actions that are not
-    about values. ``budget_left`` is the smallest number of tokens left in any budget
-    that applies, ``None`` where none does. ``at`` is in UTC, to the whole second.
+    about values, ``report`` is ``None`` for those that are not about a report.
+    ``budget_left`` is the smallest number of tokens left in any budget that applies,
+    ``None`` where none does. ``at`` is in UTC, to the whole second.
     """
 
     principal: Principal
@@ -52,6 +99,7 @@ class AccessRequest:
     item_count: int = 1
     budget_left: int | None = None
     at: datetime = datetime.min
+    report: ReportFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from vault_service.domain.access import ReportFacts
 from vault_service.domain.detection import looks_like_card_number
 from vault_service.domain.events import crockford
 
@@ -180,6 +181,20 @@ class ReportDefinition:
     def forms(self) -> frozenset[str]:
         """The forms that it reads them in."""
         return frozenset(reading.form for reading in self.reads)
+
+    def facts(self, *, row_cap: int | None = None, requester: str | None = None) -> ReportFacts:
+        """What the policies see of it, or of a run of it."""
+        return ReportFacts(
+            name=self.name,
+            purpose=self.purpose,
+            data_classes=self.data_classes,
+            forms=self.forms,
+            classifications=frozenset(column.classification.value for column in self.columns),
+            row_cap=self.limits.row_cap if row_cap is None else row_cap,
+            needs_approval=self.needs_approval,
+            scheduled=self.schedule is not None,
+            requester=requester,
+        )
 
     def token_cap(self, row_cap: int) -> int:
         """The most tokens that a run may read: a row shows one value of each reading at

@@ -8,7 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from vault_service.domain.access import AccessRequest, Action, Decision, Explanation, Tags
+from vault_service.domain.access import (
+    AccessRequest,
+    Action,
+    Decision,
+    Explanation,
+    ReportFacts,
+    Tags,
+)
 from vault_service.domain.catalog import Catalog, DataClass
 from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.ports import Clock, PolicyEngine
@@ -78,6 +85,7 @@ class Authorizer:
         form: str | None = None,
         item_count: int = 1,
         budget_left: int | None = None,
+        report: ReportFacts | None = None,
     ) -> AccessRequest:
         """The question as the policies get it. ``data_class``, the stored token's
         ``tags`` and ``form`` are those of the group of items it is about, ``item_count``
@@ -93,6 +101,7 @@ class Authorizer:
             item_count=item_count,
             budget_left=budget_left,
             at=self._clock().replace(microsecond=0),
+            report=report,
         )
 
     def ask(self, request: AccessRequest) -> Decision:

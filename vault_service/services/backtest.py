@@ -12,7 +12,14 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from vault_service.domain.access import AccessRequest, Action, Decision, Tags
+from vault_service.domain.access import (
+    ON_REPORTS,
+    ON_VALUES,
+    AccessRequest,
+    Action,
+    Decision,
+    Tags,
+)
 from vault_service.domain.catalog import Catalog
 from vault_service.domain.errors import Code
 from vault_service.domain.principals import Principal, PrincipalType
@@ -36,15 +43,6 @@ from vault_service.services.backtest_report import (
 
 _ACTIONS: Final = {action.value: action for action in Action}
 _TYPES: Final = {kind.value: kind for kind in PrincipalType}
-_ON_VALUES: Final = frozenset(
-    {
-        Action.TOKENIZE,
-        Action.DETOKENIZE,
-        Action.LOOKUP,
-        Action.DESCRIBE_TOKEN,
-        Action.DELETE_TOKEN,
-    }
-)
 _NO_TAGS: Final[frozenset[str]] = frozenset()
 
 
@@ -152,7 +150,7 @@ class Backtest:
         principal = self._principal(event)
         if principal is None:
             return self._fail(Why.NO_INPUTS, event.id, event.item_count)
-        if action not in _ON_VALUES:
+        if action not in ON_VALUES:
             return self._replay_whole(event, action, principal)
         if not event.groups:
             return self._fail(Why.NO_DECISION, event.id, event.item_count)
@@ -175,12 +173,20 @@ class Backtest:
 
     def _replay_whole(self, event: RecordedEvent, action: Action, principal: Principal) -> bool:
         """An event of an action that is not about values: one decision, and no groups."""
-        policies = event.detail.policies
-        allowed = self._was_permitted(policies)
-        if event.code != Code.ACCESS_DENIED and not allowed:
-            return self._fail(Why.NO_DECISION, event.id, event.item_count)
-        request = AccessRequest(principal, action, at=event.time.replace(microsecond=0))
+        policies, report = event.detail.policies, event.detail.report
+        if action in ON_REPORTS and report is None:
+            return self._fail(Why.NO_REPORT, event.id, event.item_count)
         then = event.code != Code.ACCESS_DENIED
+        if event.detail.rule is not None:
+            then = self._was_permitted(policies)
+        elif then and not self._was_permitted(policies):
+            return self._fail(Why.NO_DECISION, event.id, event.item_count)
+        request = AccessRequest(
+            principal,
+            action,
+            at=event.time.replace(microsecond=0),
+            report=None if report is None or action not in ON_REPORTS else report.facts(),
+        )
         self._compare(
             event, RecordedGroup("ok" if then else "denied", policies=policies), request, then
         )

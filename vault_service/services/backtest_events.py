@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from vault_service.domain.access import Action
+from vault_service.domain.access import Action, ReportFacts
 from vault_service.services.backtest_report import Why
 
 VERSION: Final = 1
@@ -20,10 +20,41 @@ class Inputs(msgspec.Struct, gc=False):
     tags: dict[str, str] = {}
 
 
+class RecordedReport(msgspec.Struct, gc=False):
+    """What the policies saw of a report."""
+
+    name: str
+    purpose: str
+    data_classes: frozenset[str] = frozenset()
+    forms: frozenset[str] = frozenset()
+    classifications: frozenset[str] = frozenset()
+    row_cap: _Count = 0
+    needs_approval: bool = False
+    scheduled: bool = False
+    requester: str | None = None
+
+    def facts(self) -> ReportFacts:
+        """The same as it is asked about."""
+        return ReportFacts(
+            self.name,
+            self.purpose,
+            self.data_classes,
+            self.forms,
+            self.classifications,
+            self.row_cap,
+            self.needs_approval,
+            self.scheduled,
+            self.requester,
+        )
+
+
 class Detail(msgspec.Struct, gc=False):
-    """The policies that decided on an action that is not about values."""
+    """The policies that decided on an action that is not about values, and the report that
+    it was about. ``rule`` is set where they allowed what a rule beside them refused."""
 
     policies: list[str] = []
+    report: RecordedReport | None = None
+    rule: str | None = None
 
 
 class RecordedGroup(msgspec.Struct, gc=False):

@@ -20,6 +20,7 @@ class Why(StrEnum):
     NOT_A_DECISION = "not_a_decision"
     NO_INPUTS = "no_inputs"
     NO_DECISION = "no_decision"
+    NO_REPORT = "no_report"
     CLASS_REMOVED = "class_removed"
     CLASS_UNKNOWN = "class_unknown"
     FORM_REMOVED = "form_removed"
@@ -35,6 +36,7 @@ MEANINGS: Final = {
     Why.NOT_A_DECISION: "an action that no policy decides",
     Why.NO_INPUTS: "what the policies saw of the principal was not recorded",
     Why.NO_DECISION: "no decision on it is recorded: invalid, not found, undone with its batch",
+    Why.NO_REPORT: "what the policies saw of the report was not recorded",
     Why.CLASS_REMOVED: "the new catalog no longer has the data class",
     Why.CLASS_UNKNOWN: "neither catalog has the data class",
     Why.FORM_REMOVED: "the new catalog's data class no longer has the form",

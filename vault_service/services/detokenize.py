@@ -5,20 +5,19 @@ record in one transaction; only then is anything answered (PCI-DSS 7.2, 10.2.1.1
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import Final
 
 from vault_service.domain.access import Action, Tags
-from vault_service.domain.catalog import Catalog, DataClass
+from vault_service.domain.catalog import Catalog
 from vault_service.domain.errors import Code, IntegrityFailure, VaultError
 from vault_service.domain.events import AuditEvent, EventGroup
 from vault_service.domain.masking import reveal_form
 from vault_service.domain.metadata import check_text, fit_to_ask
 from vault_service.domain.ports import BudgetCharge, BudgetStore, TokenStore
+from vault_service.domain.principals import PrincipalType
 from vault_service.domain.tokens import TokenRecord
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
+from vault_service.services.detokenize_groups import Group, event_groups, fail, shown
 from vault_service.services.items import (
     BROKEN,
     INTEGRITY,
@@ -30,26 +29,11 @@ from vault_service.services.items import (
     check_count,
 )
 from vault_service.services.keys import Keyring
-from vault_service.services.recording import Recorder, outcome_of
+from vault_service.services.recording import Recorder
+from vault_service.services.report_fence import JobFence
 
-_TOKEN: Final = attrgetter("token")
-_SUBJECT: Final = attrgetter("subject")
 _NOT_FOUND = ItemError(Code.NOT_FOUND, "There is no such token.", False)
 _EXPIRED = ItemError(Code.EXPIRED, "The token has expired.", False)
-
-
-@dataclass(slots=True)
-class _Group:
-    """The items of one class, set of tags and form: decided once."""
-
-    data_class: DataClass
-    tags: Tags
-    form: str
-    show: Callable[[str], str]
-    results: list[RevealedItem] = field(default_factory=list)
-    records: list[TokenRecord] = field(default_factory=list)
-    policies: tuple[str, ...] = ()
-    denied: ItemError | None = None
 
 
 class Detokenize:
@@ -63,7 +47,9 @@ class Detokenize:
         store: TokenStore,
         budgets: BudgetStore,
         recorder: Recorder,
+        fence: JobFence,
     ) -> None:
+        self._fence = fence
         self._catalog = catalog
         self._authorizer = authorizer
         self._keyring = keyring
@@ -83,6 +69,10 @@ class Detokenize:
             check_text(command.case, "case")
         principal = context.principal
         tenant = principal.tenant
+        opened = None
+        if principal.type is PrincipalType.JOB:
+            opened = await self._fence.enter(context, Action.DETOKENIZE)
+            await opened.check_purpose(purpose)
         budgets = principal.budgets_for(purpose)
         tokens = {item.token for item in command.items}
         # A card number in a token's place is refused below; the database's log, which may
@@ -93,14 +83,18 @@ class Detokenize:
         if budgets:
             left = await self._budgets.left(tenant, principal.name, purpose, budgets, context.at)
         results, groups = self._sort(context, command.items, records)
+        if opened is not None:
+            await opened.check_readings((group.data_class.name, group.form) for group in groups)
         count = len({record.token for group in groups for record in group.records})
         for group in groups:
             self._decide(context, group, purpose, count, left)
         for group in groups:
             if group.denied is None:
                 await self._decrypt(tenant, group)
+        if opened is not None:
+            await opened.count([record.token for record in shown(groups)])
         charge = self._charge(context, purpose, groups) if budgets else None
-        event = self._event(context, command, purpose, _event_groups(groups, results, left))
+        event = self._event(context, command, purpose, event_groups(groups, results, left))
         try:
             await self._store.append(event, charge)
         except VaultError as error:
@@ -111,22 +105,17 @@ class Detokenize:
             over = ItemError.of(error)
             for result in results:
                 if result.error is None:
-                    _fail(result, over)
-            event = self._event(context, command, purpose, _event_groups(groups, results, left))
+                    fail(result, over)
+            event = self._event(context, command, purpose, event_groups(groups, results, left))
             await self._store.append(event)
             error.event_id = event.id
             raise
         return Revealed(results, event.id)
 
     def _charge(
-        self, context: RequestContext, purpose: str, groups: Sequence[_Group]
+        self, context: RequestContext, purpose: str, groups: Sequence[Group]
     ) -> BudgetCharge | None:
-        revealed = [
-            record
-            for group in groups
-            for result, record in zip(group.results, group.records, strict=True)
-            if result.error is None
-        ]
+        revealed = shown(groups)
         if not revealed:
             return None
         principal = context.principal
@@ -154,6 +143,7 @@ class Detokenize:
             item_count=len(command.items),
             purpose=purpose,
             case=command.case,
+            detail=None if context.run is None else {"run": context.run},
         )
 
     def _sort(
@@ -161,9 +151,9 @@ class Detokenize:
         context: RequestContext,
         items: Sequence[DetokenizeItem],
         records: Mapping[str, TokenRecord],
-    ) -> tuple[list[RevealedItem], list[_Group]]:
+    ) -> tuple[list[RevealedItem], list[Group]]:
         results: list[RevealedItem] = []
-        groups: dict[tuple[str, Tags, str], _Group] = {}
+        groups: dict[tuple[str, Tags, str], Group] = {}
         for index, item in enumerate(items):
             result = RevealedItem(index, "ok")
             results.append(result)
@@ -173,20 +163,20 @@ class Detokenize:
                     result.reference = item.reference
                 record = records.get(item.token)
                 if record is None:
-                    _fail(result, _NOT_FOUND)
+                    fail(result, _NOT_FOUND)
                     check_text(item.token, "token")
                     continue
                 if record.expires_at is not None and record.expires_at <= context.at:
-                    _fail(result, _EXPIRED)
+                    fail(result, _EXPIRED)
                     continue
                 key = (record.data_class, record.tags, item.form)
                 group = groups.get(key)
                 if group is None:
                     data_class = self._catalog.data_class(record.data_class)
                     show = reveal_form(data_class, item.form)
-                    group = groups[key] = _Group(data_class, record.tags, item.form, show)
+                    group = groups[key] = Group(data_class, record.tags, item.form, show)
             except VaultError as error:
-                _fail(result, ItemError.of(error))
+                fail(result, ItemError.of(error))
                 continue
             result.data_class = record.data_class
             result.form = item.form
@@ -197,7 +187,7 @@ class Detokenize:
     def _decide(
         self,
         context: RequestContext,
-        group: _Group,
+        group: Group,
         purpose: str,
         item_count: int,
         left: int | None,
@@ -217,9 +207,9 @@ class Detokenize:
         if not decision.allowed:
             group.denied = ItemError.of(self._authorizer.refusal(request))
             for result in group.results:
-                _fail(result, group.denied)
+                fail(result, group.denied)
 
-    async def _decrypt(self, tenant: str, group: _Group) -> None:
+    async def _decrypt(self, tenant: str, group: Group) -> None:
         openers: dict[int, Callable[[bytes, str], str] | ItemError] = {}
         show = group.show
         for result, record in zip(group.results, group.records, strict=True):
@@ -227,17 +217,17 @@ class Detokenize:
             if opener is None:
                 opener = openers[record.key_id] = await self._opener(tenant, group, record.key_id)
             if isinstance(opener, ItemError):
-                _fail(result, opener)
+                fail(result, opener)
                 continue
             try:
                 value = opener(record.ciphertext, record.token)
             except IntegrityFailure:
-                _fail(result, BROKEN)
+                fail(result, BROKEN)
                 continue
             result.value = show(value)
 
     async def _opener(
-        self, tenant: str, group: _Group, key_id: int
+        self, tenant: str, group: Group, key_id: int
     ) -> Callable[[bytes, str], str] | ItemError:
         try:
             cipher = await self._keyring.decrypting(tenant, group.data_class, key_id)
@@ -247,55 +237,3 @@ class Detokenize:
             return ItemError.of(error)
         # All tokens of a group have the same tags.
         return cipher.opener(group.tags)
-
-
-def _fail(result: RevealedItem, error: ItemError) -> None:
-    result.status = "error"
-    result.error = error
-    result.value = result.form = None
-
-
-def _event_groups(
-    groups: Sequence[_Group], results: Sequence[RevealedItem], left: int | None
-) -> list[EventGroup]:
-    """What the audit event says of the items: one entry for those that were decided and
-    ended alike; tokens that were not found are only counted, for they may be anything."""
-    found: list[EventGroup] = []
-    told: set[int] = set()
-    for group in groups:
-        told.update([result.index for result in group.results])
-        ends: dict[ItemError | None, list[TokenRecord]] = {}
-        if any(result.error is not None for result in group.results):
-            for result, record in zip(group.results, group.records, strict=True):
-                ends.setdefault(result.error, []).append(record)
-        else:
-            ends[None] = group.records
-        for error, records in ends.items():
-            outcome = "ok" if error is None else outcome_of(error.code)
-            found.append(
-                EventGroup(
-                    outcome=INTEGRITY if error is not None and error.rule == INTEGRITY else outcome,
-                    data_class=group.data_class.name,
-                    form=group.form,
-                    tags=group.tags,
-                    code=None if error is None else error.code,
-                    policies=group.policies,
-                    budget_left=left,
-                    tokens=tuple(dict.fromkeys(map(_TOKEN, records))),
-                    subjects=tuple(
-                        subject
-                        for subject in dict.fromkeys(map(_SUBJECT, records))
-                        if subject is not None
-                    ),
-                    count=len(records),
-                )
-            )
-    failures: dict[Code, int] = {}
-    for result in results:
-        if result.error is not None and result.index not in told:
-            failures[result.error.code] = failures.get(result.error.code, 0) + 1
-    found.extend(
-        EventGroup(outcome=outcome_of(code), code=code, count=count)
-        for code, count in failures.items()
-    )
-    return found

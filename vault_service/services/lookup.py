@@ -6,6 +6,7 @@ from vault_service.domain.catalog import Catalog
 from vault_service.domain.errors import Code, FieldError, IntegrityFailure, VaultError
 from vault_service.domain.events import EventGroup
 from vault_service.domain.ports import TokenStore
+from vault_service.domain.principals import PrincipalType
 from vault_service.domain.sensitive import Sensitive
 from vault_service.domain.validation import normalizer
 from vault_service.services.authorize import Authorizer
@@ -14,6 +15,7 @@ from vault_service.services.found_records import holds
 from vault_service.services.items import BROKEN, INTEGRITY
 from vault_service.services.keys import Keyring
 from vault_service.services.recording import Recorder, outcome_of
+from vault_service.services.report_fence import JobFence
 
 
 class Lookup:
@@ -26,7 +28,9 @@ class Lookup:
         keyring: Keyring,
         store: TokenStore,
         recorder: Recorder,
+        fence: JobFence,
     ) -> None:
+        self._fence = fence
         self._catalog = catalog
         self._authorizer = authorizer
         self._keyring = keyring
@@ -46,6 +50,9 @@ class Lookup:
         the record that the value leads to is not its own.
         """
         data_class = self._catalog.data_class(name)
+        if context.principal.type is PrincipalType.JOB:
+            opened = await self._fence.enter(context, Action.LOOKUP)
+            await opened.check_class(name)
         decision = self._authorizer.decide(context.principal, Action.LOOKUP, data_class=data_class)
         if not decision.allowed:
             denial = VaultError(

@@ -6,12 +6,14 @@ from vault_service.domain.errors import Code, IntegrityFailure, VaultError
 from vault_service.domain.events import EventGroup
 from vault_service.domain.metadata import check_text
 from vault_service.domain.ports import TokenStore
+from vault_service.domain.principals import PrincipalType
 from vault_service.domain.tokens import TokenRecord, well_formed
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
 from vault_service.services.items import INTEGRITY
 from vault_service.services.keys import Keyring
 from vault_service.services.recording import Recorder, outcome_of
+from vault_service.services.report_fence import JobFence
 
 
 class Tokens:
@@ -24,7 +26,9 @@ class Tokens:
         keyring: Keyring,
         store: TokenStore,
         recorder: Recorder,
+        fence: JobFence,
     ) -> None:
+        self._fence = fence
         self._catalog = catalog
         self._authorizer = authorizer
         self._keyring = keyring
@@ -61,13 +65,20 @@ class Tokens:
         """Delete the token and its value for good. Errors as :meth:`describe`."""
         record, _, policies = await self._fetch(context, Action.DELETE_TOKEN, token)
         event = self._recorder.event(
-            context, Action.DELETE_TOKEN, [_group("ok", record, policies)], item_count=1
+            context,
+            Action.DELETE_TOKEN,
+            [_group("ok", record, policies)],
+            item_count=1,
+            detail=None if context.run is None else {"run": context.run},
         )
         await self._store.delete(context.principal.tenant, token, event)
 
     async def _fetch(
         self, context: RequestContext, action: Action, token: str
     ) -> tuple[TokenRecord, DataClass, tuple[str, ...]]:
+        opened = None
+        if context.principal.type is PrincipalType.JOB:
+            opened = await self._fence.enter(context, action)
         if not well_formed(token):
             check_text(token, "token")
             record = None
@@ -77,11 +88,15 @@ class Tokens:
             error = VaultError(Code.NOT_FOUND, "There is no such token.")
             group = EventGroup(outcome_of(error.code), code=error.code, count=1)
         else:
+            if opened is not None:
+                await opened.check_class(record.data_class)
             data_class = self._catalog.data_class(record.data_class)
             decision = self._authorizer.decide(
                 context.principal, action, data_class=data_class, tags=record.tags
             )
             if decision.allowed:
+                if opened is not None:
+                    await opened.count([token])
                 return record, data_class, decision.policies
             error = VaultError(Code.ACCESS_DENIED, "The policies do not allow this request.")
             group = _group(outcome_of(error.code), record, decision.policies, error.code)

@@ -28,6 +28,10 @@ def _time(name: str, *, primary_key: bool = False, nullable: bool = False) -> sa
     return sa.Column(name, TIMESTAMP(timezone=True), primary_key=primary_key, nullable=nullable)
 
 
+def _number(name: str, *, nullable: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=nullable)
+
+
 data_key_ids = sa.Sequence("data_key_ids", schema=SCHEMA, metadata=metadata)
 
 data_keys = sa.Table(
@@ -76,10 +80,7 @@ tokens = sa.Table(
         postgresql_where=sa.text("blind_index IS NOT NULL"),
     ),
     sa.Index(
-        "tokens_subject",
-        "tenant",
-        "subject",
-        postgresql_where=sa.text("subject IS NOT NULL"),
+        "tokens_subject", "tenant", "subject", postgresql_where=sa.text("subject IS NOT NULL")
     ),
 )
 
@@ -224,4 +225,76 @@ log_tree = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("settled", sa.BigInteger, nullable=False),
     sa.Column("wanted", sa.BigInteger, nullable=False),
+)
+
+report_runs = sa.Table(
+    "report_runs",
+    metadata,
+    _text("id", primary_key=True),
+    _text("tenant"),
+    _text("report"),
+    _text("template_hash"),
+    _text("parameters"),
+    _text("parameters_sha256"),
+    _text("period"),
+    _text("format"),
+    _text("recipient"),
+    _number("row_cap"),
+    _text("requester"),
+    _time("requested_at"),
+    _time("expires_at"),
+    _text("first_event"),
+    _text("state"),
+    _time("updated_at"),
+    sa.Column("version", sa.Integer, nullable=False),
+    _text("approver", nullable=True),
+    _time("approved_at", nullable=True),
+    _text("code", nullable=True),
+    _text("rule", nullable=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    _text("lease_holder", nullable=True),
+    _time("lease_until", nullable=True),
+    _number("revealed"),
+    _number("rows", nullable=True),
+    _text("output_sha256", nullable=True),
+    _number("output_bytes", nullable=True),
+    _text("output_location", nullable=True),
+    _text("work_order", nullable=True),
+    _text("manifest", nullable=True),
+    sa.Index(
+        "report_runs_one",
+        *("tenant", "report", "parameters_sha256", "period", "format", "recipient"),
+        unique=True,
+        postgresql_where=sa.text("state IN ('requested', 'approved', 'running', 'succeeded')"),
+    ),
+    sa.Index("report_runs_newest", "tenant", "id"),
+)
+
+report_approvals = sa.Table(
+    "report_approvals",
+    metadata,
+    _text("id", primary_key=True),
+    _text("tenant"),
+    _text("report"),
+    _text("run", nullable=True),
+    _text("standing", nullable=True),
+    _text("binding"),
+    _text("approver"),
+    _time("approved_at"),
+    _time("until"),
+    _time("withdrawn_at", nullable=True),
+    sa.Index(
+        "report_approvals_run", "run", unique=True, postgresql_where=sa.text("run IS NOT NULL")
+    ),
+    sa.Index(
+        "report_approvals_standing", "tenant", "report", postgresql_where=sa.text("run IS NULL")
+    ),
+)
+
+report_reads = sa.Table(
+    "report_reads",
+    metadata,
+    _text("run", primary_key=True),
+    _text("tenant", primary_key=True),
+    sa.Column("digest", BYTEA, primary_key=True),
 )

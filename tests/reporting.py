@@ -1,0 +1,136 @@
+"""Reports of the tests' own, and a service that knows them.
+
+``serve(program=PROGRAM)`` starts the real service on these definitions; the names are those
+of sample principals (``job:<name>``), whose rights apply.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from fastapi import FastAPI
+
+from tests.serving import Server
+from vault_service.asgi import create as create_service
+from vault_service.client import Client, Retry
+from vault_service.client.reports import Reporting, RunClient
+from vault_service.domain.reports import (
+    Classification,
+    Column,
+    Format,
+    Limits,
+    Parameter,
+    ParameterType,
+    Reading,
+    ReportDefinition,
+)
+
+KMS_KEY: Final = "arn:aws:kms:eu-central-1:111122223333:key/0000-1111"
+RSA_KEY: Final = "rsa:" + "ab" * 32
+DIGEST: Final = "cd" * 32
+
+_CHARGEBACK = ReportDefinition(
+    name="chargeback_file",
+    title="Chargeback file",
+    description="Card numbers of disputed orders",
+    owner="payments",
+    purpose="chargeback",
+    reads=(Reading("pan", "plain"),),
+    columns=(
+        Column("token", Classification.TOKEN, "The token"),
+        Column("pan", Classification.CARDHOLDER, "The card number"),
+    ),
+    limits=Limits(row_cap=5),
+    formats=(Format.CSV, Format.JSON),
+    parameters=(
+        Parameter("tokens", ParameterType.TOKENS, "Of which cards", lowest=1, highest=5),
+        Parameter("matter", ParameterType.TEXT, "The dispute", required=False),
+    ),
+    source_digest="00",
+)
+_REVIEW = ReportDefinition(
+    name="access_review",
+    title="Access review",
+    description="Who may do what",
+    owner="compliance",
+    purpose="operations",
+    reads=(),
+    columns=(Column("count", Classification.FIGURE, "How many"),),
+    limits=Limits(row_cap=1000),
+    formats=(Format.PDF, Format.CSV),
+    parameters=(
+        Parameter("since", ParameterType.DATE, "From when", required=False),
+        Parameter("top", ParameterType.INTEGER, "How many", default=10, lowest=1, highest=99),
+        Parameter(
+            "detail", ParameterType.CHOICE, "How much", default="short", choices=("short", "long")
+        ),
+        Parameter("at", ParameterType.TIME, "As of", required=False),
+        Parameter("who", ParameterType.PRINCIPAL, "Of whom", required=False),
+    ),
+    schedule="rate(1 day)",
+    source_digest="00",
+)
+_PURGE = ReportDefinition(
+    name="retention_purge",
+    title="Retention purge",
+    description="Deletes what has outlived its retention",
+    owner="compliance",
+    purpose="operations",
+    reads=(Reading("pan", "masked"),),
+    columns=(Column("deleted", Classification.FIGURE, "How many"),),
+    limits=Limits(row_cap=100),
+    formats=(Format.JSON,),
+    schedule="rate(1 day)",
+    source_digest="00",
+)
+_BREACH = ReportDefinition(
+    name="breach_notification",
+    title="Breach notification",
+    description="Whom to notify",
+    owner="compliance",
+    purpose="breach_notification",
+    reads=(Reading("email", "plain"), Reading("phone", "plain")),
+    columns=(Column("email", Classification.PERSONAL, "Where to write to"),),
+    limits=Limits(row_cap=50),
+    formats=(Format.CSV,),
+    schedule="rate(1 day)",
+    source_digest="00",
+)
+
+DEFINITIONS: Final = {d.name: d for d in (_CHARGEBACK, _REVIEW, _PURGE, _BREACH)}
+CHANGED: Final = {
+    name: replace(definition, source_digest="01") for name, definition in DEFINITIONS.items()
+}
+"""The same reports made by other code."""
+
+
+def create() -> FastAPI:
+    """The service on these reports."""
+    return create_service(definitions=DEFINITIONS)
+
+
+def create_changed() -> FastAPI:
+    """The service after the reports have changed."""
+    return create_service(definitions=CHANGED)
+
+
+_UVICORN: Final = (
+    "import os, uvicorn; uvicorn.run('tests.reporting:{}', factory=True, host='127.0.0.1',"
+    " port=int(os.environ['STRONGROOM_PORT']), access_log=False, log_config=None)"
+)
+PROGRAM: Final = _UVICORN.format("create")
+PROGRAM_CHANGED: Final = _UVICORN.format("create_changed")
+_ONCE: Final = Retry(attempts=1)
+
+
+def people(server: Server, principal: str) -> Reporting:
+    """Reports as one principal sees them; nothing is tried twice."""
+    return Reporting(_client(server, principal))
+
+
+def job(server: Server, name: str, holder: str | None = None) -> RunClient:
+    """A process of the report's job; nothing is tried twice."""
+    return RunClient(_client(server, f"job:{name}"), holder=holder)
+
+
+def _client(server: Server, principal: str) -> Client:
+    return server.closing(Client(server.url, server.key(principal), retry=_ONCE))

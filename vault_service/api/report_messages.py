@@ -1,0 +1,234 @@
+"""What the routes of reports take and answer. Times are RFC 3339 in UTC."""
+
+from typing import Any, Final
+
+import msgspec
+
+Given = str | int | float | bool | list[str] | None
+
+
+class RunBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST /v1/reports/{name}/runs``."""
+
+    parameters: dict[str, Given] = {}
+    period: str = ""
+    format: str | None = None
+    recipient: str | None = None
+    row_cap: int | None = None
+    expires_at: str | None = None
+
+
+class ApproveBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST …/approve``."""
+
+    binding: dict[str, str | int] | None = None
+    until: str | None = None
+
+
+class StartBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST …/start``."""
+
+    order: str
+    holder: str
+
+
+class HeartbeatBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST …/heartbeat``."""
+
+    holder: str
+
+
+class RunTokensBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST …/tokens``."""
+
+    data_class: str
+    subjects: list[str] | None = None
+    overdue: bool = False
+    cursor: str | None = None
+
+
+class FinishBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST …/finish``."""
+
+    holder: str
+    rows: int
+    columns: list[str]
+    output_sha256: str
+    output_bytes: int
+    output_location: str
+
+
+class FailBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST …/fail``."""
+
+    holder: str
+    code: str
+
+
+BODIES: Final = (
+    RunBody,
+    ApproveBody,
+    StartBody,
+    HeartbeatBody,
+    RunTokensBody,
+    FinishBody,
+    FailBody,
+)
+
+
+class ReadingAnswer(msgspec.Struct):
+    """A data class in a form that the report reads."""
+
+    data_class: str
+    form: str
+
+
+class ColumnAnswer(msgspec.Struct):
+    """A column of the output and what it holds."""
+
+    name: str
+    classification: str
+    description: str
+
+
+class ParameterAnswer(msgspec.Struct, omit_defaults=True):
+    """A parameter of a report."""
+
+    name: str
+    type: str
+    description: str
+    required: bool
+    default: str | int | None = None
+    choices: list[str] = []
+    lowest: int | None = None
+    highest: int | None = None
+
+
+class StandingAnswer(msgspec.Struct):
+    """A standing approval and what it is of."""
+
+    id: str
+    approver: str
+    approved_at: str
+    until: str
+    binding: dict[str, Any]
+
+
+class ReportAnswer(msgspec.Struct):
+    """A report, and what the caller may do with it."""
+
+    name: str
+    title: str
+    description: str
+    owner: str
+    purpose: str
+    job: str
+    row_cap: int
+    minimum_group: int
+    needs_approval: bool
+    may_run: bool
+    may_approve: bool
+    template_hash: str
+    formats: list[str]
+    reads: list[ReadingAnswer]
+    columns: list[ColumnAnswer]
+    parameters: list[ParameterAnswer]
+    schedule: str | None
+    standing_approvals: list[StandingAnswer]
+
+
+class ReportsAnswer(msgspec.Struct):
+    """The answer of ``GET /v1/reports``."""
+
+    reports: list[ReportAnswer]
+    request_id: str
+
+
+class RunAnswer(msgspec.Struct):
+    """A run as it stands now. ``binding`` is what an approval is of, field by field."""
+
+    id: str
+    report: str
+    purpose: str
+    state: str
+    parameters: dict[str, Any]
+    period: str
+    format: str
+    recipient: str
+    row_cap: int
+    requester: str
+    requested_at: str
+    expires_at: str
+    updated_at: str
+    template_hash: str
+    needs_approval: bool
+    binding: dict[str, Any]
+    approver: str | None
+    approved_at: str | None
+    code: str | None
+    rule: str | None
+    attempts: int
+    revealed: int
+    lease_until: str | None
+    rows: int | None
+    output_sha256: str | None
+    output_bytes: int | None
+    order: str | None
+    manifest: str | None
+    created: bool
+    request_id: str
+
+    def __repr__(self) -> str:
+        return f"RunAnswer({self.id}, {self.state})"
+
+
+class RunsAnswer(msgspec.Struct):
+    """The answer of ``GET /v1/reports/runs``; ``next_cursor`` is null on the last page."""
+
+    runs: list[RunAnswer]
+    next_cursor: str | None
+    request_id: str
+
+
+class TokenRowAnswer(msgspec.Struct, omit_defaults=True):
+    """What is stored beside a value."""
+
+    token: str
+    created_at: str
+    subject: str | None = None
+    tags: dict[str, str] = {}
+    expires_at: str | None = None
+
+
+class RunTokensAnswer(msgspec.Struct):
+    """The answer of ``POST …/tokens``; ``next_cursor`` is null on the last page, and a page
+    without tokens need not be that."""
+
+    data_class: str
+    tokens: list[TokenRowAnswer]
+    next_cursor: str | None
+    request_id: str
+
+
+class HoldingAnswer(msgspec.Struct):
+    """How many tokens of a class lie under one key."""
+
+    data_class: str
+    tags: list[str]
+    key_id: int
+    epoch: int
+    key_state: str
+    key_created_at: str
+    tokens: int
+    subjects: int
+    oldest: str
+    newest: str
+    overdue: int
+    retention_days: int | None
+
+
+class InventoryAnswer(msgspec.Struct):
+    """The answer of ``GET …/inventory``."""
+
+    holdings: list[HoldingAnswer]
+    request_id: str

@@ -1,0 +1,115 @@
+"""What a job reads of tokens without revealing one: which there are, and how many."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from vault_service.domain.catalog import Catalog
+from vault_service.domain.errors import Code, FieldError, VaultError
+from vault_service.domain.events import EventGroup
+from vault_service.domain.holdings import Holding, TokenEntry
+from vault_service.domain.metadata import MAX_TEXT, check_text
+from vault_service.domain.report_ports import HoldingsReader, TokenQuery
+from vault_service.domain.tokens import MAX_TOKEN_LENGTH
+from vault_service.services.context import RequestContext
+from vault_service.services.report_fence import JobFence
+from vault_service.services.report_runs import Runs
+
+PAGE: Final = 1000
+MAX_SUBJECTS: Final = 1000
+
+
+class ReportReads:
+    """The use cases. One instance serves all requests of a process."""
+
+    def __init__(
+        self, runs: Runs, fence: JobFence, holdings: HoldingsReader, catalog: Catalog
+    ) -> None:
+        self._runs = runs
+        self._fence = fence
+        self._holdings = holdings
+        self._catalog = catalog
+
+    async def tokens(
+        self,
+        context: RequestContext,
+        run_id: str,
+        data_class: str,
+        *,
+        subjects: Sequence[str] | None = None,
+        overdue: bool = False,
+        cursor: str | None = None,
+    ) -> tuple[Sequence[TokenEntry], str | None]:
+        """A page of tokens of a declared class, and where the next begins (``None``: there
+        is none; an empty page may have a next). Another class fails the run."""
+        action = "report_tokens_read"
+        opened = await self._fence.enter(context, action, run_id)
+        await opened.check_class(data_class)
+        _check_subjects(subjects)
+        if cursor is not None:
+            _check_cursor(cursor)
+        retention = self._catalog.data_class(data_class).retention_days
+        at = context.at
+        found, following = await self._holdings.tokens(
+            TokenQuery(
+                tenant=context.principal.tenant,
+                data_class=data_class,
+                limit=PAGE,
+                subjects=subjects,
+                overdue_at=at if overdue else None,
+                retained_since=None if retention is None else at - timedelta(days=retention),
+                cursor=cursor,
+            )
+        )
+        told = tuple(dict.fromkeys(subjects or ()))
+        group = EventGroup("ok", data_class, subjects=told, count=len(found))
+        event = self._runs.recorder.event(
+            context, action, [group], item_count=len(found), detail={"run": run_id}
+        )
+        await self._runs.append(event)
+        return found, following
+
+    async def inventory(self, context: RequestContext, run_id: str) -> Sequence[Holding]:
+        """What is stored, by class and key. Reads the metadata of every row, no value."""
+        action = "report_inventory_read"
+        await self._fence.enter(context, action, run_id)
+        at, classes = context.at, self._catalog.data_classes
+        since = {
+            name: at - timedelta(days=found.retention_days)
+            for name, found in classes.items()
+            if found.retention_days is not None
+        }
+        holdings = await self._holdings.holdings(context.principal.tenant, since, at)
+        event = self._runs.recorder.event(
+            context, action, item_count=len(holdings), detail={"run": run_id}
+        )
+        await self._runs.append(event)
+        return [self._told(held) for held in holdings]
+
+    def _told(self, held: Holding) -> Holding:
+        found = self._catalog.data_classes.get(held.data_class)
+        if found is None:
+            return held
+        return replace(held, tags=tuple(sorted(found.tags)), retention_days=found.retention_days)
+
+
+def _check_subjects(subjects: Sequence[str] | None) -> None:
+    if subjects is not None and not 0 < len(subjects) <= MAX_SUBJECTS:
+        detail = "Ask for 1 to 1000 subjects at once."
+        raise VaultError(
+            Code.INVALID_REQUEST, detail, errors=(FieldError("subjects", "count", detail),)
+        )
+    for number, subject in enumerate(subjects or ()):
+        check_text(subject, f"subjects[{number}]")
+
+
+def _check_cursor(cursor: str) -> None:
+    lines = cursor.split("\n")
+    if len(cursor) > MAX_TOKEN_LENGTH + MAX_TEXT + 1 or not all(
+        line.isprintable() for line in lines
+    ):
+        detail = "Give the cursor that the last page named."
+        raise VaultError(
+            Code.INVALID_REQUEST, detail, errors=(FieldError("cursor", "format", detail),)
+        )
