@@ -74,6 +74,11 @@ class LeaseLost(Exception):
     """Another process has taken the run over, or it has ended; this one publishes nothing."""
 
 
+def rules_of(error: RequestRefused) -> list[str]:
+    """The names of the rules that a refused request broke."""
+    return [field.rule for field in error.errors]
+
+
 def failure_of(error: Exception) -> RunFailed:
     """What an exception of the vault's client, or of a report's own code, makes of the run.
     Of the exception, its code alone is taken over."""
@@ -82,6 +87,10 @@ def failure_of(error: Exception) -> RunFailed:
     if isinstance(error, ReportRefused):
         return RunFailed(error.code, str(error))
     if isinstance(error, RequestRefused):
+        if FailureCode.ROW_CAP_EXCEEDED in rules_of(error):
+            return RunFailed(
+                FailureCode.ROW_CAP_EXCEEDED, "The run reads or shows more than it may."
+            )
         if error.code == Code.ACCESS_DENIED:
             return RunFailed(
                 FailureCode.ACCESS_DENIED,

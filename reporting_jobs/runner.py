@@ -15,7 +15,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, BinaryIO, Final, Protocol
@@ -30,6 +30,7 @@ from reporting_jobs.failures import (
     OutOfTime,
     RunFailed,
     failure_of,
+    rules_of,
 )
 from reporting_jobs.lease import BEAT_SECONDS, Lease
 from reporting_jobs.outputs import writing
@@ -39,7 +40,7 @@ from reporting_jobs.stores import Store
 from vault_service.client.errors import RequestRefused, StrongroomError
 from vault_service.client.report_results import RunInfo
 from vault_service.client.reports import OrderUnreadable, order_of
-from vault_service.domain.errors import Code
+from vault_service.domain.errors import RETRYABLE, Code
 from vault_service.domain.notes import NoteError, VerifierKey
 from vault_service.domain.report_notes import WorkOrder, open_order
 from vault_service.domain.reports import (
@@ -52,6 +53,8 @@ from vault_service.domain.reports import (
 
 _log = logging.getLogger("strongroom.reports")
 _UNLIMITED: Final = float("inf")
+_ENDED: Final = "ended"
+"""The vault's rule for a run that ended otherwise than well."""
 
 
 class JobVault(RunVault, Protocol):
@@ -89,8 +92,8 @@ class JobVault(RunVault, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an order. ``state`` is the run's; ``repeated`` says that it had ended
-    before this order came."""
+    """What became of an order. ``state`` is the run's, or ``ended`` where it failed or was
+    rejected before; ``repeated`` says that it had ended before this order came."""
 
     run_id: str
     report: str
@@ -180,15 +183,17 @@ class Runner:
         try:
             run = vault.start(order)
         except RequestRefused as error:
+            rules = rules_of(error)
             if error.code == Code.IDEMPOTENCY_CONFLICT:
                 raise LeaseLost("another process works on it") from None
-            if error.code in (Code.NOT_FOUND, Code.EXPIRED):
+            if error.code == Code.EXPIRED or _ENDED in rules:
                 _log.warning("report_run_over", extra=_told(wanted, code=error.code))
-                return Outcome(wanted.run, wanted.report, RunState.EXPIRED, repeated=True)
-            if error.code in (Code.ACCESS_DENIED, Code.INVALID_REQUEST):
-                _log.error("report_order_refused", extra=_told(wanted, code=error.code))
-                raise OrderRefused("the vault does not take it") from None
-            raise failure_of(error) from None
+                state = RunState.EXPIRED if error.code == Code.EXPIRED else _ENDED
+                return Outcome(wanted.run, wanted.report, state, repeated=True)
+            if error.code in RETRYABLE:
+                raise failure_of(error) from None
+            _log.error("report_order_refused", extra=_told(wanted, code=error.code, rules=rules))
+            raise OrderRefused("the vault does not take it") from None
         except StrongroomError as error:
             raise failure_of(error) from None
         if run.state != RunState.RUNNING:
@@ -273,6 +278,8 @@ class Runner:
             ended = self._start(vault, wanted, order)
             if ended is None:
                 raise failure from None
+            if ended.state == _ENDED:
+                return replace(ended, state=RunState.FAILED, code=failure.code, repeated=False)
             return ended
         except StrongroomError:
             raise RunFailed(failure.code, failure.detail, passing=True) from None

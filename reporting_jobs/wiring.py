@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from reporting_jobs.places import place
 from reporting_jobs.runner import JobVault, Runner
@@ -25,7 +25,7 @@ def runner(settings: JobSettings) -> Runner:
     @contextmanager
     def vault(report: str) -> Iterator[JobVault]:
         with clients(report) as client:
-            yield RunClient(client)
+            yield cast(JobVault, RunClient(client))
 
     return Runner(
         vault=vault,

@@ -130,7 +130,6 @@ const onlyOverTls = (resource) => ({
 
 const failures = (logGroup) => ({
   Type: "AWS::Logs::MetricFilter",
-  DependsOn: logGroup,
   Properties: {
     LogGroupName: { Ref: logGroup },
     FilterPattern: '?report_run_failed ?report_order_refused',
