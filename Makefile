@@ -36,8 +36,10 @@ lint: $(VENV)/dev.stamp ## Check style, types, floors, security and dependencies
 	$(BIN)/bandit --quiet --configfile pyproject.toml --confidence-level medium --recursive $(CODE)
 	$(BIN)/deptry $(CODE)
 
-infra-check: $(VENV)/dev.stamp ## Check the container image's recipe
+infra-check: $(VENV)/dev.stamp package ## Check the container image's recipe and the Lambdas' template
 	$(BIN)/python -m pytest -q tests/architecture/test_dockerfile.py
+	npm ci --no-audit --no-fund --prefix infra/serverless
+	$(BIN)/python -m pytest -q -p no:cacheprovider infra/serverless
 
 package: $(VENV)/dev.stamp ## Build what Lambda runs, for arm64, into build/lambda
 	$(BIN)/python infra/serverless/artefact.py build/lambda

@@ -22,7 +22,12 @@ AARCH64: Final = 183
 """``EM_AARCH64``: the machine type in an ELF header."""
 LARGEST_BYTES: Final = 250 * 1024 * 1024
 """What Lambda takes, unpacked."""
-OWN: Final = ("reporting_jobs", "vault_service/client", "vault_service/domain", "vault_service/verifier")
+OWN: Final = (
+    "reporting_jobs",
+    "vault_service/client",
+    "vault_service/domain",
+    "vault_service/verifier",
+)
 UNUSED: Final = (
     "bin",
     "**/__pycache__",

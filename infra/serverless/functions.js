@@ -177,8 +177,8 @@ const add = (name, handler, memory, reports, more, extra) => {
   functions[id] = {
     handler: `reporting_jobs.handlers.${handler}`,
     name: fullName,
-    role: sub(`arn:\${AWS::Partition}:iam::\${AWS::AccountId}:role/${extra.role}`),
-    dependsOn: `${id}Role`,
+    // Not Fn::GetAtt: osls would add a DependsOn, which that implies already.
+    role: sub(`\${${id}Role.Arn}`),
     memorySize: memory,
     timeout: SECONDS,
     ...more,
