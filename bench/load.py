@@ -18,7 +18,7 @@ class Load:
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
     unexpected: dict[int, int] = field(default_factory=dict)
-    answers: list[bytes] = field(default_factory=list)
+    answers: list[bytes] = field(default_factory=list, repr=False)
 
     def percentile(self, share: float) -> float:
         """The latency that ``share`` of the requests stayed within, in milliseconds."""

@@ -4,14 +4,18 @@
 of sample principals (``job:<name>``), whose rights apply.
 """
 
+import hashlib
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
+import pytest
 from fastapi import FastAPI
 
 from tests.serving import Server
+from tests.synthetic import cards
 from vault_service.asgi import create as create_service
-from vault_service.client import Client, Retry
+from vault_service.client import Client, RequestRefused, Retry
+from vault_service.client.report_results import RunInfo
 from vault_service.client.reports import Reporting, RunClient
 from vault_service.domain.reports import (
     Classification,
@@ -24,6 +28,7 @@ from vault_service.domain.reports import (
     ReportDefinition,
 )
 
+COLUMNS: Final = ["token", "pan"]
 KMS_KEY: Final = "arn:aws:kms:eu-central-1:111122223333:key/0000-1111"
 RSA_KEY: Final = "rsa:" + "ab" * 32
 DIGEST: Final = "cd" * 32
@@ -134,3 +139,44 @@ def job(server: Server, name: str, holder: str | None = None) -> RunClient:
 
 def _client(server: Server, principal: str) -> Client:
     return server.closing(Client(server.url, server.key(principal), retry=_ONCE))
+
+
+def refusal(caught: pytest.ExceptionInfo[RequestRefused]) -> tuple[str, str]:
+    """Code and rule."""
+    return caught.value.code, caught.value.errors[0].rule
+
+
+def stored(server: Server, count: int, seed: int, **fields: Any) -> list[str]:
+    return server.caller("checkout").tokenize("pan", cards(count, seed=seed), **fields)
+
+
+def requested(server: Server, tokens: list[str], **fields: Any) -> RunInfo:
+    officer = people(server, "compliance-officer")
+    wanted = {"recipient": RSA_KEY, "parameters": {"tokens": tokens}} | fields
+    return officer.request_run("chargeback_file", **wanted)
+
+
+def approved(server: Server, tokens: list[str], **fields: Any) -> RunInfo:
+    run = requested(server, tokens, **fields)
+    return people(server, "compliance-lead").approve(run.id, binding=run.binding)
+
+
+def running(server: Server, tokens: list[str], **fields: Any) -> RunClient:
+    order = approved(server, tokens, **fields).order
+    assert order is not None
+    client = job(server, "chargeback_file")
+    client.start(order)
+    return client
+
+
+def output(server: Server, client: RunClient, content: bytes = b"sealed") -> dict[str, Any]:
+    """Lay a sealed output where the job would; what finish is told of it."""
+    location = f"{client.run.id}/output.sealed"
+    path = server.home / "reports" / location
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return {
+        "output_sha256": hashlib.sha256(content).hexdigest(),
+        "output_bytes": len(content),
+        "output_location": location,
+    }

@@ -12,7 +12,7 @@ import psycopg
 from vault_service.adapters.postgres.token_store import PostgresTokenStore
 from vault_service.domain.access import Tags
 from vault_service.domain.catalog import TokenFormat
-from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
+from vault_service.domain.events import AuditEvent, EventGroup, canonical_bytes, new_event_id
 from vault_service.domain.ports import Conclusion
 from vault_service.domain.tokens import StoredBatch, TokenBatch, new_tokens
 
@@ -89,6 +89,20 @@ async def put(store: PostgresTokenStore, tenant: str, *batches: TokenBatch) -> l
 
     await store.store(tenant, batches, conclude)
     return kept
+
+
+def put_directly(superuser_url: str, events: Sequence[AuditEvent]) -> None:
+    """Events in the table, as whoever owns the database can put them there."""
+    columns = "id, occurred_at, tenant, principal, action, outcome, data_classes, terms, body"
+    statement = f"COPY strongroom.audit_events ({columns}) FROM STDIN"
+    with (
+        psycopg.connect(superuser_url) as connection,
+        connection.cursor() as cursor,
+        cursor.copy(statement.encode()) as copy,
+    ):
+        for each in events:
+            names = (each.id, each.occurred_at, each.tenant, each.principal, each.action)
+            copy.write_row((*names, each.outcome, [], [], canonical_bytes(each)))
 
 
 def tokens_of(connection: psycopg.Connection[Any], tenant: str) -> set[str]:

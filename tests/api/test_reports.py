@@ -1,67 +1,35 @@
 """Reports over HTTP: from the request over the approval to the signed manifest."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.reporting import DEFINITIONS, KMS_KEY, PROGRAM, RSA_KEY, job, people
+from tests.reporting import (
+    COLUMNS,
+    DEFINITIONS,
+    KMS_KEY,
+    PROGRAM,
+    RSA_KEY,
+    job,
+    output,
+    people,
+    refusal,
+    requested,
+    running,
+    stored,
+)
 from tests.serving import Serve, Server
 from tests.synthetic import cards
 from vault_service.client import RequestRefused
 from vault_service.client.report_results import RunInfo
-from vault_service.client.reports import RunClient
 from vault_service.domain.notes import VerifierKey
 from vault_service.domain.report_notes import open_manifest, open_order
-
-COLUMNS = ["token", "pan"]
 
 
 @pytest.fixture(scope="module")
 def server(serve_module: Serve) -> Server:
     return serve_module(program=PROGRAM)
-
-
-def refusal(caught: pytest.ExceptionInfo[RequestRefused]) -> tuple[str, str]:
-    """Code and rule."""
-    return caught.value.code, caught.value.errors[0].rule
-
-
-def stored(server: Server, count: int, seed: int, **fields: Any) -> list[str]:
-    return server.caller("checkout").tokenize("pan", cards(count, seed=seed), **fields)
-
-
-def requested(server: Server, tokens: list[str], **fields: Any) -> RunInfo:
-    officer = people(server, "compliance-officer")
-    wanted = {"recipient": RSA_KEY, "parameters": {"tokens": tokens}} | fields
-    return officer.request_run("chargeback_file", **wanted)
-
-
-def approved(server: Server, tokens: list[str], **fields: Any) -> RunInfo:
-    run = requested(server, tokens, **fields)
-    return people(server, "compliance-lead").approve(run.id, binding=run.binding)
-
-
-def running(server: Server, tokens: list[str], **fields: Any) -> RunClient:
-    order = approved(server, tokens, **fields).order
-    assert order is not None
-    client = job(server, "chargeback_file")
-    client.start(order)
-    return client
-
-
-def output(server: Server, client: RunClient, content: bytes = b"sealed") -> dict[str, Any]:
-    """Lay a sealed output where the job would; what finish is told of it."""
-    location = f"{client.run.id}/output.sealed"
-    path = server.home / "reports" / location
-    path.parent.mkdir(parents=True)
-    path.write_bytes(content)
-    return {
-        "output_sha256": hashlib.sha256(content).hexdigest(),
-        "output_bytes": len(content),
-        "output_location": location,
-    }
 
 
 def test_from_the_request_to_the_signed_manifest(server: Server, tmp_path: Path) -> None:

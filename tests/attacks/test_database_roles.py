@@ -26,6 +26,7 @@ _TABLES: Final = (
     "api_keys",
     "auth_failures",
 )
+_LOG_TABLES: Final = ("log_leaves", "log_tiles", "log_checkpoints", "log_tree", "log_archives")
 
 _NOT_THE_SERVICE: Final = (
     # The audit log only grows.
@@ -48,6 +49,13 @@ _NOT_THE_SERVICE: Final = (
     "SET session_replication_role = replica",
     "CREATE OR REPLACE FUNCTION strongroom.refuse_change() RETURNS trigger"
     " LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+    # So does what was sealed, and nobody calls archived what was not.
+    "INSERT INTO strongroom.log_leaves VALUES (0, 0, now())",
+    "DELETE FROM strongroom.log_leaves",
+    "INSERT INTO strongroom.log_archives"
+    " VALUES ('2020-01-01', 0, 1, 2, decode(repeat('00', 32), 'hex'), now())",
+    "UPDATE strongroom.log_archives SET last_leaf = 9",
+    "DELETE FROM strongroom.log_archives",
     # What a record is, and whose, is settled when it is stored.
     "UPDATE strongroom.tokens SET ciphertext = ''",
     "UPDATE strongroom.tokens SET tags = NULL",
@@ -119,7 +127,7 @@ def test_what_the_service_may_not_do(vault: Server, statement: str) -> None:
         connection.execute(statement.encode())
 
 
-@pytest.mark.parametrize("table", _TABLES)
+@pytest.mark.parametrize("table", [*_TABLES, *_LOG_TABLES])
 def test_the_login_alone_may_nothing(vault: Server, table: str) -> None:
     """``NOINHERIT``: whoever forgets the role is refused, not let in without a fence."""
     with _as(vault, None, "main") as connection, pytest.raises(DENIED):
@@ -147,6 +155,10 @@ def test_readers_of_events_read_nothing_else(vault: Server, role: str, table: st
         "SELECT nextval('strongroom.data_key_ids')",
         "SELECT nextval('strongroom.audit_positions')",
         "DELETE FROM strongroom.audit_events_default",
+        "DELETE FROM strongroom.log_leaves",
+        "INSERT INTO strongroom.log_archives"
+        " VALUES ('2020-01-01', 0, 1, 2, decode(repeat('00', 32), 'hex'), now())",
+        "DELETE FROM strongroom.log_archives",
         "SELECT body FROM strongroom.audit_events_default",
     ],
 )

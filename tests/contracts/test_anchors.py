@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from structlog.testing import capture_logs
 
+from tests.fakes.checkpoints import RemovableAnchor
 from tests.fakes.s3_faults import S3FaultProxy
 from vault_service.adapters.anchors.file import FileAnchor
 from vault_service.adapters.anchors.s3 import RETENTION_DAYS, S3Anchor
@@ -52,12 +53,15 @@ def s3() -> Iterator[S3FaultProxy]:
         yield proxy
 
 
-@pytest.fixture(params=["file", "s3", "s3 under a prefix"])
+@pytest.fixture(params=["file", "removable", "s3", "s3 under a prefix"])
 def place(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Place]:
-    if request.param == "file":
-        yield _folder(tmp_path / "home" / "checkpoints")
+    if request.param in ("file", "removable"):
+        place = _folder(tmp_path / "home" / "checkpoints")
+        if request.param == "removable":
+            place.anchor = RemovableAnchor(place.anchor)
+        yield place
         return
     s3: S3FaultProxy = request.getfixturevalue("s3")
     for name, value in s3.environment().items():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.checkpoints import RemovableSigner
 from tests.fakes.kms_faults import KmsFaultProxy
 from vault_service.adapters.signing.aws import KmsSigningKey
 from vault_service.adapters.signing.local import UnsafeLocalSigningKey
@@ -18,7 +19,8 @@ from vault_service.domain.ports import CheckpointSigner
 NAME = "vault.example/audit"
 CHECKPOINT = Checkpoint(NAME, 1, leaf_hash(b"an event"))
 
-Signers = tuple[KmsSigningKey | UnsafeLocalSigningKey, KmsSigningKey | UnsafeLocalSigningKey]
+Signer = KmsSigningKey | UnsafeLocalSigningKey | RemovableSigner
+Signers = tuple[Signer, Signer]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def kms() -> Iterator[KmsFaultProxy]:
         yield proxy
 
 
-@pytest.fixture(params=["local", "aws"])
+@pytest.fixture(params=["local", "removable", "aws"])
 def signers(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Signers]:
@@ -37,6 +39,11 @@ def signers(
         pair = (
             UnsafeLocalSigningKey(tmp_path / "one.pem", NAME),
             UnsafeLocalSigningKey(tmp_path / "two.pem", NAME),
+        )
+    elif request.param == "removable":
+        pair = (
+            RemovableSigner(UnsafeLocalSigningKey(tmp_path / "one.pem", NAME)),
+            RemovableSigner(UnsafeLocalSigningKey(tmp_path / "two.pem", NAME)),
         )
     else:
         kms: KmsFaultProxy = request.getfixturevalue("kms")

@@ -1,13 +1,16 @@
 """A migrated database for each module that asks, and the store and tenant of one test."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.conftest import DatabaseUrls
+from tests.sealed import SealedDatabase
 from tests.stored import Counted
 from vault_service.adapters.postgres.embedded import EmbeddedPostgres
 from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERUSER
@@ -55,3 +58,13 @@ def tenant() -> str:
 def superuser(urls: DatabaseUrls) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(urls.superuser_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+async def sealed(empty_database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[SealedDatabase]:
+    """A log without leaves."""
+    await asyncio.to_thread(upgrade, empty_database.migrator_url)
+    database = Database(empty_database.app_url)
+    await database.open()
+    yield SealedDatabase(empty_database, database, tmp_path)
+    await database.close()

@@ -1,5 +1,6 @@
 """Finding audit events in PostgreSQL: every filter, colliding keys, and the index."""
 
+import asyncio
 import json
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.conftest import DatabaseUrls
-from tests.stored import AT, event
+from tests.stored import AT, Counted, event
 from vault_service.adapters.postgres.audit import subject_term, terms, token_term
 from vault_service.adapters.postgres.audit_reader import PostgresAuditReader
 from vault_service.adapters.postgres.engine import Database
@@ -18,6 +19,14 @@ from vault_service.domain.events import AuditEvent, EventGroup, canonical_bytes
 from vault_service.domain.ports import AuditQuery
 
 _TRIES: Final = 1 << 17
+_MIXED: Final = (
+    (("t1",), ()),
+    ((), ()),
+    (("t2", "t3", "t4"), ("s1",)),
+    ((), ("s2", "s3")),
+    ((), ()),
+    (("t5",), ()),
+)
 
 
 def collision(text: str, prefix: str) -> str:
@@ -155,6 +164,20 @@ def test_a_token_and_a_subject_with_one_text_have_two_keys(tenant: str) -> None:
     assert sorted(terms(about(tenant, ("same",), ("same",)))) == sorted(
         [token_term("same"), subject_term("same")]
     )
+
+
+async def test_events_that_share_a_transaction_keep_their_own_keys(
+    database: Database, tenant: str, superuser: psycopg.Connection[Any]
+) -> None:
+    made = [about(tenant, tokens, subjects) for tokens, subjects in _MIXED]
+    observer = Counted()
+    store = PostgresTokenStore(database, observer)
+    await asyncio.gather(*(store.append(each) for each in made))
+    assert max(observer.groups) >= len(made) - 1
+    for each in made:
+        assert superuser.execute(
+            "SELECT terms FROM strongroom.audit_events WHERE id = %s", [each.id]
+        ).fetchone() == (terms(each),)
 
 
 async def test_the_index_finds_them(

@@ -6,7 +6,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from vault_service.adapters.postgres.binary import ByteaArray, TextArray, register
+from vault_service.adapters.postgres.binary import (
+    ByteaArray,
+    IntegerArray,
+    TextArray,
+    register,
+)
 from vault_service.adapters.postgres.embedded import EmbeddedPostgres
 
 
@@ -46,3 +51,11 @@ def test_bytes_arrive_as_they_were(
 ) -> None:
     row = connection.execute("SELECT %b::bytea[]", (ByteaArray(items),), binary=True).fetchone()
     assert row == (items,)
+
+
+@pytest.mark.parametrize("items", [[], [0], [1, 2**31 - 1, 2**31, 2**32 - 1], [7] * 3000])
+def test_numbers_arrive_as_signed_ones_of_32_bits(
+    connection: psycopg.Connection[Any], items: list[int]
+) -> None:
+    row = connection.execute("SELECT %b::integer[]", (IntegerArray(items),), binary=True).fetchone()
+    assert row == ([n - 2**32 if n >= 2**31 else n for n in items],)

@@ -16,7 +16,7 @@ from vault_service.adapters.postgres.token_store import PostgresTokenStore
 from vault_service.domain.errors import Code, KeyUnavailable, VaultError
 from vault_service.domain.events import AuditEvent
 from vault_service.domain.ports import Conclude, Conclusion
-from vault_service.domain.tokens import StoredBatch, TokenTaken
+from vault_service.domain.tokens import StoredBatch, TokenRecord, TokenTaken
 
 
 async def waits_for_a_lock(urls: DatabaseUrls) -> None:
@@ -66,6 +66,49 @@ async def test_new_values_are_stored_as_given(
     assert links == [("cus_2",), ("cus_3",)]
     [recorded] = events_of(superuser, tenant)
     assert set(recorded["groups"][0]["tokens"]) == set(batch.tokens)
+
+
+async def test_tokens_of_all_kinds_are_fetched_together(
+    store: PostgresTokenStore, tenant: str
+) -> None:
+    """Tags, subjects and expiries of some, of none and of all."""
+    batches = [
+        make(tenant, ["a", "b", "c"]),
+        make(tenant, ["d", "e"], tags=(("region", "eu"),), subjects={"d": "cus_1"}),
+        make(tenant, ["f", "g"], tags=(("region", "us"),), expires={"g": AT}),
+        make(tenant, ["h"], subjects={"h": "cus_2"}, expires={"h": AT}),
+    ]
+    for batch in batches:
+        await put(store, tenant, batch)
+    found = await store.fetch(tenant, [token for batch in batches for token in batch.tokens])
+    assert len(found) == 8
+    for batch in batches:
+        for row, token in enumerate(batch.tokens):
+            assert found[token] == TokenRecord(
+                token,
+                "pan",
+                7,
+                batch.ciphertexts[row],
+                batch.tags,
+                batch.subjects[row] if batch.subjects else None,
+                batch.expires_at[row] if batch.expires_at else None,
+            )
+
+
+async def test_a_token_is_described_with_the_time_it_was_stored(
+    store: PostgresTokenStore, tenant: str, superuser: psycopg.Connection[Any]
+) -> None:
+    batch = make(tenant, ["a", "b"], tags=(("region", "eu"),))
+    await put(store, tenant, batch)
+    token = batch.tokens[0]
+    described = await store.describe(tenant, token)
+    assert described is not None
+    assert described.record == (await store.fetch(tenant, [token]))[token]
+    assert superuser.execute(
+        "SELECT created_at FROM strongroom.tokens WHERE token = %s", [token]
+    ).fetchone() == (described.created_at,)
+    assert await store.describe(tenant, "tok_pan_nobody") is None
+    assert await store.describe(f"not {tenant}", token) is None
 
 
 @pytest.mark.parametrize("size", [4, 300])

@@ -73,6 +73,25 @@ def test_any_flipped_bit_is_an_integrity_failure() -> None:
             _cipher().decrypt(bytes(damaged), TOKEN, TAGS)
 
 
+def test_many_records_are_what_each_is_and_one_that_is_damaged_harms_no_other() -> None:
+    values = [VALUE, "", "Zo\u00eb", VALUE * 9]
+    tokens = [TOKEN, "t", "tok_\u00e9", TOKEN + "x"]
+    nonces = bytes(range(NONCE_LENGTH * len(values)))
+    records = _cipher().encrypt_all(values, tokens, TAGS, nonces)
+    for place, record in enumerate(records):
+        nonce = nonces[place * NONCE_LENGTH :][:NONCE_LENGTH]
+        assert record == _cipher().encrypt(values[place], tokens[place], TAGS, nonce)
+    assert _cipher().decrypt_all(records, tokens, TAGS) == values
+    damaged = [records[1], records[1][:28], records[2], b"\x02" + records[3][1:]]
+    assert _cipher().decrypt_all(damaged, tokens, TAGS) == [None, None, "Zo\u00eb", None]
+
+
+@pytest.mark.parametrize("length", [0, 11, 13, 24])
+def test_every_record_takes_a_nonce_of_its_own(length: int) -> None:
+    with pytest.raises(ValueError, match="nonce"):
+        _cipher().encrypt_all([VALUE], [TOKEN], (), bytes(length))
+
+
 @pytest.mark.parametrize("length", range(45))
 def test_a_record_cut_short_is_an_integrity_failure(length: int) -> None:
     record = _cipher().encrypt(VALUE, TOKEN, TAGS, NONCE)

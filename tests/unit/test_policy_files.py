@@ -155,6 +155,7 @@ aws_role_arn: "arn:aws:iam::111122223333:role/chargeback", oidc_subject: "charge
         ([ONE.replace("service", "job")], "jobs, and only jobs"),
         ([ONE.replace("service", "robot")], "unknown value 'robot'"),
         (["name: shop, type: service"], r"principals\[0\]\.tenant: missing"),
+        (["name: shop, type: service, tenant: all"], "what exports of every tenant say"),
         ([ONE + ", tags: {team: paymnets}"], r"tags\.team: 'paymnets' is not declared"),
         ([ONE + ", tags: {rank: high}"], r"tags\.rank: 'high' is not declared"),
         ([ONE + ", tags: {team: no}"], r"tags\.team: not text"),

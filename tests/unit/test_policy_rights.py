@@ -13,7 +13,7 @@ import pytest
 
 from vault_service.adapters.cedar import CedarEngine
 from vault_service.adapters.policy_files import load_bundle
-from vault_service.domain.access import AccessRequest, Action
+from vault_service.domain.access import ON_REPORTS, ON_VALUES, AccessRequest, Action, ReportFacts
 from vault_service.domain.catalog import DataClass
 
 BUNDLE = load_bundle(Path(__file__).parents[2] / "policies", None)
@@ -79,8 +79,8 @@ RIGHTS = {
         describe=one("iban"), reveals=(Reveal(one("iban"), FORMS, one("payout")),)
     ),
     "support-agent": Rights(describe=ALL, reveals=(Reveal(ALL, MASKED, one("customer_support")),)),
-    "compliance-officer": Rights(vault=frozenset({Action.RUN_REPORT})),
-    "compliance-lead": Rights(vault=frozenset({Action.APPROVE_REPORT})),
+    "compliance-officer": Rights(),
+    "compliance-lead": Rights(),
     "auditor": READS_LOG,
     "vault-admin": Rights(
         delete=ALL,
@@ -128,10 +128,26 @@ VAULT_ACTIONS = frozenset(
         Action.MANAGE_PRINCIPALS,
         Action.EXPORT_SUBJECT,
         Action.ERASE_SUBJECT,
-        Action.RUN_REPORT,
-        Action.APPROVE_REPORT,
     }
 )
+REPORTS = [
+    ReportFacts(
+        name=name,
+        purpose="operations",
+        data_classes=frozenset(),
+        forms=frozenset(),
+        classifications=frozenset({classification}),
+        row_cap=1000,
+        needs_approval=needs_approval,
+        scheduled=scheduled,
+        requester=requester,
+    )
+    for name in ("access_review", "chargeback_file", "another")
+    for classification in ("figure", "personal", "cardholder")
+    for needs_approval in (True, False)
+    for scheduled in (True, False)
+    for requester in (None, "compliance-officer", "compliance-lead")
+]
 
 
 def every_question(name: str) -> Iterator[tuple[AccessRequest, bool]]:
@@ -140,6 +156,13 @@ def every_question(name: str) -> Iterator[tuple[AccessRequest, bool]]:
     principal = BUNDLE.principals[name]
     for action in VAULT_ACTIONS:
         yield AccessRequest(principal, action, at=NOW), action in rights.vault
+    for report in REPORTS:
+        own = name == f"job:{report.name}" and report.scheduled
+        plain = report.classifications & {"personal", "cardholder"}
+        runs = (name == "compliance-officer" or own) and (report.needs_approval or not plain)
+        yield AccessRequest(principal, Action.RUN_REPORT, at=NOW, report=report), runs
+        approves = name == "compliance-lead" and report.requester != name
+        yield AccessRequest(principal, Action.APPROVE_REPORT, at=NOW, report=report), approves
     granted = {
         Action.TOKENIZE: rights.tokenize,
         Action.LOOKUP: rights.lookup,
@@ -178,7 +201,7 @@ def test_the_table_names_every_principal_class_and_action() -> None:
     assert set(RIGHTS) == set(BUNDLE.principals)
     assert set(CLASSES) == ALL
     assert {f for c in CLASSES.values() for f in c.forms} <= FORMS
-    assert len(VAULT_ACTIONS) + 5 == len(Action)
+    assert len(VAULT_ACTIONS) + len(ON_VALUES) + len(ON_REPORTS) == len(Action)
 
 
 @pytest.mark.parametrize("name", sorted(RIGHTS))

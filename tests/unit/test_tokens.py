@@ -4,7 +4,6 @@ import random
 import re
 import uuid
 from collections import Counter
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -38,7 +37,7 @@ def test_an_opaque_token_has_the_published_shape() -> None:
         assert well_formed(token)
 
 
-@given(CLASS_NAMES, st.integers(0, 5))
+@given(CLASS_NAMES, st.integers(0, 40))
 def test_tokens_of_any_class_name_are_well_formed(data_class: str, count: int) -> None:
     tokens = new_opaque(data_class, count)
     assert len(set(tokens)) == count
@@ -208,9 +207,8 @@ def test_an_email_token_is_refused_as_an_email_value() -> None:
 
 
 def test_a_stored_token_holds_its_value_only_as_ciphertext() -> None:
-    assert TokenRecord._fields == (
-        *("token", "data_class", "key_id", "ciphertext", "tags", "subject"),
-        *("created_at", "expires_at"),
+    assert TokenRecord.__struct_fields__ == (
+        *("token", "data_class", "key_id", "ciphertext", "tags", "subject", "expires_at"),
     )
-    record = TokenRecord("t", "pan", 1, b"\x01", (), None, datetime.now(UTC), None)
+    record = TokenRecord("t", "pan", 1, b"\x01", (), None, None)
     assert record.ciphertext == b"\x01"

@@ -4,6 +4,8 @@
 - ``kms``: wrapping keys, in AWS KMS or in a file
 - ``signing``: the keys that sign checkpoints, in AWS KMS or in a file
 - ``anchors``: where checkpoints are kept, in an S3 bucket with Object Lock or in a folder
+- ``archive_files``: months of the log in a folder
+- ``outputs``: where sealed outputs of reports lie, in an S3 bucket or in a folder
 - ``aws_service``: clients of AWS, within a deadline
 - ``private_files``: small files for their owner alone, complete or not there
 - ``identity``: OIDC tokens and presigned STS requests

@@ -14,6 +14,7 @@ from typing import Final
 
 from vault_service.adapters.strict_yaml import Section, read_text, read_yaml, refuse
 from vault_service.domain import masking, validation
+from vault_service.domain.bundle import WHOLE_LOG
 from vault_service.domain.catalog import Catalog, DataClass, TokenFormat
 from vault_service.domain.errors import ConfigurationError
 from vault_service.domain.principals import Authentication, Budget, Principal, PrincipalType
@@ -198,6 +199,9 @@ def _principal(
     kind = PrincipalType(section.choice("type", [t.value for t in PrincipalType]))
     if name.startswith("job:") != (kind is PrincipalType.JOB):
         section.refuse("type", "does not go with the name", "jobs, and only jobs, are job:<report>")
+    tenant = section.text("tenant", _LABEL)
+    if tenant == WHOLE_LOG:
+        section.refuse("tenant", "is what exports of every tenant say", "choose another name")
     tags = section.texts_by_name("tags") if section.has("tags") else {}
     for tag, value in tags.items():
         if value not in vocabulary.get(tag, frozenset()):
@@ -212,7 +216,7 @@ def _principal(
     principal = Principal(
         name=name,
         type=kind,
-        tenant=section.text("tenant", _LABEL),
+        tenant=tenant,
         tags=tags,
         budgets=budgets,
         authentication=(

@@ -7,6 +7,8 @@
 - ``wire``: JSON bodies; ``arrow``: Arrow bodies, through the screen of ``arrow_stream``
 - ``tokenization``, ``tokens``, ``policy``, ``audit``, ``transparency``, ``subjects``: the
   handlers; ``health``: liveness, readiness, metrics
+- ``report_routes``: the routes of reports; ``reports``, ``report_jobs``: their handlers, with
+  ``report_messages`` and ``report_answers``
 - ``problems``: error documents, and the only table of statuses
 - ``openapi``: the OpenAPI document
 """

@@ -1,6 +1,8 @@
 """``/v1/tokenize``, ``/v1/detokenize`` and ``/v1/lookup``."""
 
+from collections import Counter
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -26,7 +28,8 @@ from vault_service.services.items import (
 _ARROW: Final = ARROW.encode()
 _MAX_ERRORS: Final = 100
 _MODES: Final = frozenset({"partial", "atomic"})
-
+_DATA_CLASS: Final = attrgetter("data_class")
+_ERROR: Final = attrgetter("error")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -84,8 +87,8 @@ async def tokenize(call: Call) -> Answer:
         body.items, body.mode == "atomic", key, call.body if key is not None else b""
     )
     done = await call.application.tokenize(call.context, command)
-    _count(call, Action.TOKENIZE, done.items)
-    return _answer(call, done.items, done.event_id, TokenizeAnswer, is_arrow)
+    failed = _count(call, Action.TOKENIZE, done.items)
+    return _answer(call, done.items, failed, done.event_id, TokenizeAnswer, is_arrow)
 
 
 async def detokenize(call: Call) -> Answer:
@@ -94,8 +97,8 @@ async def detokenize(call: Call) -> Answer:
     body = arrow.read_detokenize(call.body) if is_arrow else decode(call.body, DetokenizeBody)
     command = DetokenizeCommand(body.items, body.purpose, body.case)
     done = await call.application.detokenize(call.context, command)
-    _count(call, Action.DETOKENIZE, done.items)
-    return _answer(call, done.items, done.event_id, DetokenizeAnswer, is_arrow)
+    failed = _count(call, Action.DETOKENIZE, done.items)
+    return _answer(call, done.items, failed, done.event_id, DetokenizeAnswer, is_arrow)
 
 
 async def lookup(call: Call) -> Answer:
@@ -112,13 +115,13 @@ async def lookup(call: Call) -> Answer:
 def _answer(
     call: Call,
     items: list[Any],
+    failed: int,
     event_id: str,
     kind: type[TokenizeAnswer] | type[DetokenizeAnswer],
     is_arrow: bool,
 ) -> Answer:
     """200 where every item is ok, 207 where some failed, a problem where all did."""
     request_id = call.context.request_id
-    failed = sum(item.error is not None for item in items)
     if failed == len(items):
         status, body, headers = problem(
             _common(items, event_id, call.context.at), request_id, items=_encode(items)
@@ -156,10 +159,17 @@ def _field_error(index: int, error: ItemError) -> FieldError:
     return FieldError(field, error.rule or error.code.value, error.detail)
 
 
-def _count(call: Call, action: Action, items: list[Any]) -> None:
-    counts: dict[tuple[str | None, str], int] = {}
-    for item in items:
-        key = (item.data_class, "ok" if item.error is None else item.error.code.value)
-        counts[key] = counts.get(key, 0) + 1
-    for (data_class, outcome), count in counts.items():
-        call.application.observer.items(action.value, data_class, outcome, count)
+def _count(call: Call, action: Action, items: list[Any]) -> int:
+    """Tell the metrics how the items ended; how many failed."""
+    failed = len(items) - list(map(_ERROR, items)).count(None)
+    observe = call.application.observer.items
+    if failed == 0:
+        # Nearly always; a list counts its few classes quicker than anything counts pairs.
+        classes = list(map(_DATA_CLASS, items))
+        for data_class in set(classes):
+            observe(action.value, data_class, "ok", classes.count(data_class))
+        return 0
+    pairs = ((item.data_class, item.error) for item in items)
+    for (data_class, error), count in Counter(pairs).items():
+        observe(action.value, data_class, "ok" if error is None else error.code.value, count)
+    return failed

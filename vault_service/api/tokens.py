@@ -26,14 +26,15 @@ async def describe(call: Call) -> Answer:
     """Metadata of one token."""
     token = call.path["token"]
     refuse_sensitive(token, "token")
-    record, data_class = await call.application.tokens.describe(call.context, token)
+    stored, data_class = await call.application.tokens.describe(call.context, token)
+    record = stored.record
     return Answer(
         _encode(
             TokenAnswer(
                 token=record.token,
                 data_class=record.data_class,
                 forms=list(data_class.forms),
-                created_at=record.created_at.isoformat(),
+                created_at=stored.created_at.isoformat(),
                 request_id=call.context.request_id,
                 tags=dict(record.tags),
                 subject=record.subject,

@@ -19,7 +19,7 @@ async def checkpoint(call: Call) -> Answer:
 
 async def key(call: Call) -> Answer:
     """The log's verifier key, as C2SP signed-note writes it, on a line."""
-    return Answer(f"{call.application.proofs.key}\n".encode(), media_type=TEXT)
+    return Answer(f"{await call.application.proofs.key()}\n".encode(), media_type=TEXT)
 
 
 async def proof(call: Call) -> Answer:

@@ -10,7 +10,9 @@
 - ``principals``, ``keys``, ``policy``, ``policy_backtest``, ``subjects``: administration
 - ``audit``: the log read from the database; ``audit_review``: rights and their use;
   ``audit_export``: bundles, receipts, checkpoints, the key
+- ``audit_archive``: months past their retention, into files
 - ``audit_verify``: the check of an export of the log, without the service
+- ``reports``: reports for people; ``report_texts``: how they are told
 - ``doctor``: is this installation sound; ``doctor_checks`` asks, ``doctor_database`` and
   ``doctor_log`` what concerns these
 - ``files``, ``scan``: files through the vault, and what escaped it

@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "key": _Place("keys", "app", "List and rotate data keys."),
     "audit": _Place("audit", "app", "Read the audit log."),
     "subject": _Place("subjects", "app", "See who handled a person's data."),
+    "report": _Place("reports", "app", "Run, approve and receive reports."),
     "doctor": _Place("doctor", "doctor", "Check this installation and say how to mend it."),
 }
 

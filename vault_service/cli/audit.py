@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from vault_service.cli.audit_archive import archive
 from vault_service.cli.audit_export import checkpoint, export, key, receipt
 from vault_service.cli.audit_review import review
 from vault_service.cli.audit_verify import verify
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from vault_service.bootstrap import Services
 
 app = typer.Typer(help="Read the audit log.", no_args_is_help=True)
-for command in (export, verify, receipt, checkpoint, key, review):
+for command in (export, verify, receipt, checkpoint, key, review, archive):
     app.command()(command)
 
 _NO_TENANT: Final = "-"

@@ -78,16 +78,18 @@ def receipt(
     """Write the proof that an event is in the signed log. It verifies alone."""
 
     async def run(services: "Services") -> str:
-        from vault_service.services.proofs import VIEW, receipt
+        from vault_service.services.proofs import EVENT_ID, VIEW, receipt, unfound
 
         reader = services.log.reader
+        if EVENT_ID.fullmatch(event_id) is None:
+            stop("An event id is evt_ and 26 characters, as receipts have it.")
         for tenant in (*services.tenants, _NO_TENANT):
             found = await reader.event(tenant, event_id)
             if found is not None:
                 break
         else:
-            stop("There is no such event; `strongroom audit tail` shows their ids.")
-        await _sealed(services)
+            raise await unfound(reader, event_id)
+        await sealed(services)
         await _record(services, tenant, {"view": VIEW, "event": event_id})
         return await receipt(reader, tenant, event_id, found)
 
@@ -101,7 +103,7 @@ def checkpoint(output: _Output = None) -> None:
     that the log was not rolled back or rewritten."""
 
     async def run(services: "Services") -> str:
-        await _sealed(services)
+        await sealed(services)
         return await services.application.proofs.checkpoint()
 
     text = with_services(run)
@@ -114,7 +116,7 @@ def key(output: _Output = None) -> None:
     get by another way before you trust it."""
 
     async def run(services: "Services") -> str:
-        return services.application.proofs.key
+        return await services.application.proofs.key()
 
     text = with_services(run)
     with _written(output) as stream:
@@ -130,7 +132,7 @@ async def write_bundle(
     from vault_service.services.export_audit import VIEW
 
     if wanted.until is None:
-        await _sealed(services)
+        await sealed(services)
     async with services.log.reader.contents() as contents:
         stretch = await log_export.plan(contents, wanted)
         told = {"view": VIEW, "first": stretch.first, "size": stretch.size}
@@ -141,7 +143,7 @@ async def write_bundle(
             stretch,
             tenant=tenant,
             origin=services.log.origin,
-            key=services.log.signer.key,
+            key=await services.log.signer.open(),
         )
         with _progress(stretch.size - stretch.first) as written:
             async with aclosing(lines):
@@ -151,7 +153,7 @@ async def write_bundle(
     return stretch.first, stretch.size
 
 
-async def _sealed(services: "Services") -> None:
+async def sealed(services: "Services") -> None:
     """Have everything sealed and signed: by the service where one runs, else here."""
     from vault_service.domain.transparency import Overtaken
     from vault_service.services.sealing import LogBroken
@@ -199,8 +201,13 @@ def _utc(at: datetime | None) -> datetime | None:
 def _written(output: Path | None) -> Iterator[BinaryIO]:
     """The stream to write to. A file is there complete or not at all."""
     if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise  # whoever reads has seen enough
+        except OSError as error:
+            stop(f"Cannot write to standard output: {error.strerror}.")
         return
     partial = output.with_name(f".{output.name}.part")
     try:

@@ -26,6 +26,12 @@ def with_services(use: Callable[["Services"], Awaitable[_T]]) -> _T:
     Where no database is set, the embedded one serves: the running one, else this
     command owns it until ``use`` is done.
     """
+    return with_owner(lambda services, _: use(services))
+
+
+def with_owner(use: Callable[["Services", str], Awaitable[_T]]) -> _T:
+    """As :func:`with_services`, with the URL of the login that may migrate as well: with a
+    database that is set, the same as the services'."""
     try:
         from vault_service.bootstrap import open_services
         from vault_service.settings import load
@@ -33,14 +39,14 @@ def with_services(use: Callable[["Services"], Awaitable[_T]]) -> _T:
         stop("The server is not installed; run: pip install 'strongroom[server]'")
     log_to_stderr()
 
-    async def run(settings: "Settings", url: str) -> _T:
+    async def run(settings: "Settings", url: str, owner_url: str) -> _T:
         async with open_services(settings, url) as services:
-            return await use(services)
+            return await use(services, owner_url)
 
     try:
         settings = load()
-        with database(settings) as url:
-            return asyncio.run(run(settings, url))
+        with _databases(settings) as (url, owner_url):
+            return asyncio.run(run(settings, url, owner_url))
     except ConfigurationError as error:
         stop(str(error))
     except VaultError as error:
@@ -51,15 +57,21 @@ def with_services(use: Callable[["Services"], Awaitable[_T]]) -> _T:
 def database(settings: "Settings") -> Iterator[str]:
     """The URL of the service's connection, good within the block. The embedded server is
     started where none runs, and brought to this release's schema."""
+    with _databases(settings) as (url, _):
+        yield url
+
+
+@contextmanager
+def _databases(settings: "Settings") -> Iterator[tuple[str, str]]:
     from vault_service.adapters.postgres.embedded import EmbeddedPostgres
     from vault_service.bootstrap import migrate_embedded
 
     if not settings.embedded:
-        yield settings.database_url
+        yield settings.database_url, settings.database_url
         return
     with EmbeddedPostgres.use(settings.home, bindir=settings.pg_bindir) as server:
         migrate_embedded(server)
-        yield server.app_url
+        yield server.app_url, server.migrator_url
 
 
 @contextmanager

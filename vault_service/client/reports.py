@@ -227,7 +227,7 @@ class RunClient:
 
     def delete(self, tokens: Sequence[str]) -> int:
         """Delete tokens of declared classes for good; how many there were."""
-        steps = [self._delete(token) for token in tokens]
+        steps = [self._delete(token) for token in dict.fromkeys(tokens)]
         return sum(self._client.run_all(steps)) if steps else 0
 
     def _delete(self, token: str) -> Steps[bool]:

@@ -7,7 +7,8 @@ Stands on the standard library, msgspec, cryptography and validation libraries. 
 - ``principals``, ``access``: who calls; the question put to the policies and its answer
 - ``credentials``: the API key format, what is stored of a key, the ports around them
 - ``catalog``: data classes, purposes, token formats, sensitivity domains
-- ``validation``, ``masking``: a value's canonical form; how much of it a form shows
+- ``validation``, ``masking``: a value's canonical form; how much of it a form shows;
+  ``card_batches``: whether all of a batch are card numbers in it
 - ``luhn``: the check digit; ``sad``: sensitive authentication data, which is refused
 - ``detection``: what a scan looks for, and what may not stand in clear; with
   ``detection_cards``, ``detection_personal``, ``detection_columns`` and ``detection_text``
@@ -18,6 +19,7 @@ Stands on the standard library, msgspec, cryptography and validation libraries. 
 - ``merkle``, ``tiles``: the transparency log's tree, its proofs, and how it is stored
 - ``notes``, ``checkpoints``, ``log_proofs``: signed notes, tree heads, receipts (C2SP)
 - ``bundle``: the lines of an export of the log, to be verified offline
+- ``archives``: months of the log that leave the database
 - ``transparency``: what the log needs from storage, as protocols
 - ``review`` with ``review_counts``, ``review_grants``, ``review_report``: rights and their
   use, counted from events
@@ -25,5 +27,6 @@ Stands on the standard library, msgspec, cryptography and validation libraries. 
   ``report_notes``: signed work orders and manifests
 - ``holdings``: what is told of stored tokens without a value
 - ``columns``: names in Arrow bodies, shared with the client
+- ``report_ports``: what reports need from outside, as protocols
 - ``ports``: what the use cases need from outside, as protocols
 """

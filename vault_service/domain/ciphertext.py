@@ -8,7 +8,7 @@ that was moved, swapped or edited does not decrypt (PCI-DSS 3.5.1, 3.6.1).
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -63,18 +63,20 @@ class DataKey:
 class RecordCipher:
     """Encrypts and decrypts the records of one environment under one data key."""
 
-    __slots__ = ("_decrypt", "_encrypt", "_prefix", "_suffixes", "key_id")
+    __slots__ = ("_decrypt", "_encrypt", "_prefixes", "_suffixes", "key_id")
 
     def __init__(self, environment: str, key: DataKey) -> None:
         self.key_id = key.id
         self._encrypt = key.cipher.encrypt
         self._decrypt = key.cipher.decrypt
-        self._prefix = length_prefixed(
-            b"strongroom-record-v1",
-            environment.encode(),
-            key.tenant.encode(),
-            key.data_class.encode(),
-            key.id.to_bytes(8, "big"),
+        self._prefixes = _Prefixes(
+            length_prefixed(
+                b"strongroom-record-v1",
+                environment.encode(),
+                key.tenant.encode(),
+                key.data_class.encode(),
+                key.id.to_bytes(8, "big"),
+            )
         )
         self._suffixes: dict[Tags, bytes] = {}
 
@@ -86,36 +88,66 @@ class RecordCipher:
                 self._suffixes[tags] = suffix
         return suffix
 
-    def _aad(self, token: str, tags: Tags) -> bytes:
-        encoded = token.encode()
-        return b"%b%b%b%b" % (
-            self._prefix,
-            len(encoded).to_bytes(4, "big"),
-            encoded,
-            self._suffix(tags),
-        )
-
     def encrypt(self, value: str, token: str, tags: Tags, nonce: bytes) -> bytes:
         """The record for ``value``. ``nonce``: 12 fresh random bytes, never reused."""
-        return VERSION + nonce + self._encrypt(nonce, value.encode(), self._aad(token, tags))
+        return self.encrypt_all([value], [token], tags, nonce)[0]
+
+    def encrypt_all(
+        self, values: Sequence[str], tokens: Sequence[str], tags: Tags, nonces: bytes
+    ) -> list[bytes]:
+        """The records for ``values``, whose tokens have the same tags: what they share is
+        looked up once. ``nonces``: 12 fresh random bytes a value, never reused;
+        ``ValueError`` for another number of tokens or bytes."""
+        if len(nonces) != NONCE_LENGTH * len(values):
+            raise ValueError("each record takes a nonce of 12 bytes")
+        encrypt, prefixes, suffix = self._encrypt, self._prefixes, self._suffix(tags)
+        records: list[bytes] = []
+        at = 0
+        for value, token in zip(values, tokens, strict=True):
+            nonce = nonces[at : at + NONCE_LENGTH]
+            at += NONCE_LENGTH
+            encoded = token.encode()
+            aad = prefixes[len(encoded)] + encoded + suffix
+            records.append(VERSION + nonce + encrypt(nonce, value.encode(), aad))
+        return records
 
     def decrypt(self, record: bytes, token: str, tags: Tags) -> str:
         """The value; :class:`IntegrityFailure` where the record is not this row's."""
-        return self.opener(tags)(record, token)
+        [value] = self.decrypt_all([record], [token], tags)
+        if value is None:
+            raise IntegrityFailure("The stored record does not belong to its row.")
+        return value
 
-    def opener(self, tags: Tags) -> Callable[[bytes, str], str]:
-        """:meth:`decrypt` for many records of tokens with the same tags: what they share
-        is looked up once."""
-        decrypt, prefix, suffix = self._decrypt, self._prefix, self._suffix(tags)
-
-        def open_record(record: bytes, token: str) -> str:
+    def decrypt_all(
+        self, records: Sequence[bytes], tokens: Sequence[str], tags: Tags
+    ) -> list[str | None]:
+        """:meth:`decrypt` for many records, whose tokens have the same tags; ``None`` for
+        those that are not their row's, are cut short or have an unknown version."""
+        decrypt, prefixes, suffix = self._decrypt, self._prefixes, self._suffix(tags)
+        values: list[str | None] = []
+        for record, token in zip(records, tokens, strict=True):
             if len(record) < _MINIMUM_LENGTH or record[0] != _VERSION_NUMBER:
-                raise IntegrityFailure("The stored record has an unknown version or is cut short.")
+                values.append(None)
+                continue
             encoded = token.encode()
-            aad = b"%b%b%b%b" % (prefix, len(encoded).to_bytes(4, "big"), encoded, suffix)
+            aad = prefixes[len(encoded)] + encoded + suffix
+            with_tag = record[_HEADER_LENGTH:]
             try:
-                return decrypt(record[1:_HEADER_LENGTH], record[_HEADER_LENGTH:], aad).decode()
+                values.append(decrypt(record[1:_HEADER_LENGTH], with_tag, aad).decode())
             except (InvalidTag, UnicodeDecodeError):
-                raise IntegrityFailure("The stored record does not belong to its row.") from None
+                values.append(None)
+        return values
 
-        return open_record
+
+class _Prefixes(dict[int, bytes]):
+    """By the length of an encoded token: the AAD up to the token itself. Tokens have few
+    lengths, and are never long."""
+
+    __slots__ = ("_common",)
+
+    def __init__(self, common: bytes) -> None:
+        self._common = common
+
+    def __missing__(self, length: int) -> bytes:
+        prefix = self[length] = self._common + length.to_bytes(4, "big")
+        return prefix

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +32,19 @@ def crockford(number: int) -> str:
     """The 130 bits of ``number`` as 26 characters of lower-case Crockford base32."""
     pairs = _PAIRS
     return "".join([pairs[number >> shift & 1023] for shift in range(120, -1, -10)])
+
+
+def time_of(event_id: str) -> datetime:
+    """When an event with this id, spelled as :func:`new_event_id` does, was given it (UTC, to
+    the millisecond). An invented id may name a time beyond the calendar; then its end."""
+    milliseconds = 0
+    for character in event_id[4:14]:
+        milliseconds = milliseconds << 5 | _CROCKFORD.index(character)
+    milliseconds >>= 2  # ten characters have 50 bits
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)

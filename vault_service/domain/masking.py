@@ -17,6 +17,7 @@ Form = Callable[[str], str]
 
 _HIDDEN: Final = "********"
 _CARD_HIDDEN: Final = 6
+_USUAL_CARD: Final = 16
 _BIN_LENGTH: Final = 6
 _LAST_FOUR: Final = 4
 _PHONE_HIDDEN: Final = 4
@@ -33,6 +34,9 @@ def _card(value: str) -> str:
     people tell cards by their last four. Six hidden digits leave 100,000 numbers that
     fit the Luhn digit."""
     length = len(value)
+    if length == _USUAL_CARD:
+        # Nearly all cards, and a batch masks one after another.
+        return f"{value[:_BIN_LENGTH]}******{value[-_LAST_FOUR:]}"
     front = min(_BIN_LENGTH, length - _CARD_HIDDEN - _LAST_FOUR)
     if front < 0:
         return _HIDDEN

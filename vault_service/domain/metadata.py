@@ -31,9 +31,10 @@ def fit_to_ask(tokens: Collection[str]) -> list[str]:
     letters, digits that never stand eleven in a row nor before an underscore.
     """
     joined = "\n".join(tokens).encode("utf-8", "surrogatepass")
+    shape = joined.translate(_SHAPE)
     if (
         not joined.translate(None, _OPAQUE)
-        and not any(run in joined.translate(_SHAPE) for run in _PERHAPS_CARD)
+        and not any(run in shape for run in _PERHAPS_CARD)
         and max(map(len, tokens), default=0) <= MAX_TOKEN_LENGTH
     ):
         return list(tokens)

@@ -16,7 +16,7 @@ from vault_service.domain.access import AccessRequest, Decision, Explanation
 from vault_service.domain.events import AuditEvent
 from vault_service.domain.notes import VerifierKey
 from vault_service.domain.principals import Budget
-from vault_service.domain.tokens import StoredBatch, TokenBatch, TokenRecord
+from vault_service.domain.tokens import StoredBatch, StoredToken, TokenBatch, TokenRecord
 
 Clock = Callable[[], datetime]
 """Gives the present time in UTC, with its time zone."""
@@ -172,6 +172,9 @@ class TokenStore(Protocol):
 
     async def fetch(self, tenant: str, tokens: Sequence[str]) -> Mapping[str, TokenRecord]:
         """The records that exist in this tenant, by token."""
+
+    async def describe(self, tenant: str, token: str) -> StoredToken | None:
+        """The token, if it exists in this tenant, and when it was stored."""
 
     async def find(
         self, tenant: str, blind_indexes: Sequence[bytes]

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
+import msgspec
+
 from vault_service.domain.access import Tags
 from vault_service.domain.catalog import TokenFormat
 from vault_service.domain.errors import Code, VaultError
@@ -30,6 +32,9 @@ _AS_ZEROS: Final = bytes(48 if b & 31 < 10 else 120 for b in range(256))
 _DIGIT_RUN: Final = b"0" * 11
 _PLAIN: Final = bytes(b & 31 for b in range(256))
 _DOUBLED: Final = bytes((d := 2 * (b & 31)) // 32 + d % 32 for b in range(256))
+_MANY: Final = 16
+_PLACES: Final = 7
+_CHECKS: Final = bytes(_BYTES[-b % 32] for b in range(256))
 _VALUE_OF: Final = bytes(_BYTES.find(b) if b in _BYTES else 0 for b in range(256))
 _OPAQUE: Final = re.compile(
     r"tok_([a-z][a-z0-9_]{0,39})_([0-9a-hjkmnp-tv-z]{26})([0-9a-hjkmnp-tv-z])"
@@ -71,9 +76,33 @@ def new_opaque(data_class: str, count: int, randomness: Randomness = os.urandom)
     bodies = random.translate(_FROM_RANDOM).decode("ascii")
     prefix = f"tok_{data_class}_"
     return [
-        f"{prefix}{bodies[i : i + BODY_LENGTH]}{_check(random[i : i + BODY_LENGTH])}"
-        for i in range(0, len(random), BODY_LENGTH)
+        f"{prefix}{bodies[i : i + BODY_LENGTH]}{check}"
+        for i, check in zip(
+            range(0, len(random), BODY_LENGTH), _check_characters(random), strict=True
+        )
     ]
+
+
+def _check_characters(random: bytes) -> str:
+    """The check characters of the bodies made from ``random``.
+
+    From a few on, all at once, which is four times as quick: the characters at one place
+    of every body, a byte each, are one long number, and the sum of such numbers holds
+    the sum of each body in its byte. No byte runs over: what is added is below 32, and
+    sums are brought below 32 again after every seven.
+    """
+    count = len(random) // BODY_LENGTH
+    if count < _MANY:
+        starts = range(0, len(random), BODY_LENGTH)
+        return "".join([_check(random[i : i + BODY_LENGTH]) for i in starts])
+    terms = (random.translate(_PLAIN), random.translate(_DOUBLED))
+    sums = bytes(count)
+    for first in range(0, BODY_LENGTH, _PLACES):
+        total = int.from_bytes(sums, "big")
+        for place in range(first, min(first + _PLACES, BODY_LENGTH)):
+            total += int.from_bytes(terms[place % 2][place::BODY_LENGTH], "big")
+        sums = total.to_bytes(count, "big").translate(_PLAIN)
+    return sums.translate(_CHECKS).decode("ascii")
 
 
 def _new_digits(value: str, randomness: Randomness) -> str:
@@ -164,8 +193,12 @@ class TokenTaken(VaultError):
         super().__init__(Code.INTERNAL, "No free token was found; repeat the request.")
 
 
-class TokenRecord(NamedTuple):
-    """A stored token: what the database holds about it, value still encrypted."""
+class TokenRecord(msgspec.Struct, frozen=True, gc=False):
+    """A stored token: what the database holds about it, value still encrypted.
+
+    A struct, because thousands are made at once: each costs a third of a named tuple,
+    and the garbage collector need not look at it.
+    """
 
     token: str
     data_class: str
@@ -173,8 +206,14 @@ class TokenRecord(NamedTuple):
     ciphertext: bytes
     tags: Tags
     subject: str | None
-    created_at: datetime
     expires_at: datetime | None
+
+
+class StoredToken(NamedTuple):
+    """A stored token and when it was stored."""
+
+    record: TokenRecord
+    created_at: datetime
 
 
 @dataclass(slots=True)

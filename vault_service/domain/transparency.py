@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from vault_service.domain.archives import Month
 from vault_service.domain.bundle import Reason
 from vault_service.domain.tiles import TileId
 
@@ -116,6 +117,9 @@ class LogContents(TreeReader, Protocol):
     async def checkpoints(self, after: int, upto: int) -> Sequence[StoredCheckpoint]:
         """The checkpoints of more than ``after`` and at most ``upto`` leaves."""
 
+    async def checkpoint_of(self, size: int) -> StoredCheckpoint | None:
+        """The first checkpoint of at least ``size`` leaves."""
+
     async def first_leaf(self, since: datetime) -> int | None:
         """The lowest leaf of an event that happened at ``since`` (UTC) or later."""
 
@@ -136,6 +140,9 @@ class LogReader(TreeReader, Protocol):
 
     async def event(self, tenant: str, event_id: str) -> LoggedEvent | None:
         """The tenant's event with this id."""
+
+    async def is_archived(self, month: Month) -> bool:
+        """Whether the events of the month were moved out of the database."""
 
     async def size(self) -> int:
         """Leaves of the tree as committed, signed or not."""

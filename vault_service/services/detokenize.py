@@ -4,7 +4,9 @@ Fetch, ask the policies once a group, decrypt in memory, then draw on the budget
 record in one transaction; only then is anything answered (PCI-DSS 7.2, 10.2.1.1).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import Final
 
 from vault_service.domain.access import Action, Tags
 from vault_service.domain.catalog import Catalog
@@ -32,6 +34,9 @@ from vault_service.services.keys import Keyring
 from vault_service.services.recording import Recorder
 from vault_service.services.report_fence import JobFence
 
+_KEY_ID: Final = attrgetter("key_id")
+_CIPHERTEXT: Final = attrgetter("ciphertext")
+_TOKEN: Final = attrgetter("token")
 _NOT_FOUND = ItemError(Code.NOT_FOUND, "There is no such token.", False)
 _EXPIRED = ItemError(Code.EXPIRED, "The token has expired.", False)
 
@@ -169,20 +174,23 @@ class Detokenize:
                 if record.expires_at is not None and record.expires_at <= context.at:
                     fail(result, _EXPIRED)
                     continue
-                key = (record.data_class, record.tags, item.form)
-                group = groups.get(key)
+                data_class, form = record.data_class, item.form
+                group = groups.get((data_class, record.tags, form))
                 if group is None:
-                    data_class = self._catalog.data_class(record.data_class)
-                    show = reveal_form(data_class, item.form)
-                    group = groups[key] = Group(data_class, record.tags, item.form, show)
+                    group = self._group(record, form)
+                    groups[data_class, record.tags, form] = group
             except VaultError as error:
                 fail(result, ItemError.of(error))
                 continue
-            result.data_class = record.data_class
-            result.form = item.form
+            result.data_class = data_class
+            result.form = form
             group.results.append(result)
             group.records.append(record)
         return results, list(groups.values())
+
+    def _group(self, record: TokenRecord, form: str) -> Group:
+        data_class = self._catalog.data_class(record.data_class)
+        return Group(data_class, record.tags, form, reveal_form(data_class, form))
 
     def _decide(
         self,
@@ -210,30 +218,30 @@ class Detokenize:
                 fail(result, group.denied)
 
     async def _decrypt(self, tenant: str, group: Group) -> None:
-        openers: dict[int, Callable[[bytes, str], str] | ItemError] = {}
-        show = group.show
-        for result, record in zip(group.results, group.records, strict=True):
-            opener = openers.get(record.key_id)
-            if opener is None:
-                opener = openers[record.key_id] = await self._opener(tenant, group, record.key_id)
-            if isinstance(opener, ItemError):
-                fail(result, opener)
-                continue
+        # Most batches were encrypted under one key, all under a few.
+        for key_id in dict.fromkeys(map(_KEY_ID, group.records)):
+            results = [
+                result
+                for result, record in zip(group.results, group.records, strict=True)
+                if record.key_id == key_id
+            ]
+            records = [record for record in group.records if record.key_id == key_id]
             try:
-                value = opener(record.ciphertext, record.token)
-            except IntegrityFailure:
-                fail(result, BROKEN)
+                cipher = await self._keyring.decrypting(tenant, group.data_class, key_id)
+            except VaultError as error:
+                failure = ItemError.of(error)
+                if isinstance(error, IntegrityFailure):
+                    failure = ItemError(error.code, error.detail, error.retryable, INTEGRITY)
+                for result in results:
+                    fail(result, failure)
                 continue
-            result.value = show(value)
-
-    async def _opener(
-        self, tenant: str, group: Group, key_id: int
-    ) -> Callable[[bytes, str], str] | ItemError:
-        try:
-            cipher = await self._keyring.decrypting(tenant, group.data_class, key_id)
-        except IntegrityFailure as error:
-            return ItemError(error.code, error.detail, error.retryable, INTEGRITY)
-        except VaultError as error:
-            return ItemError.of(error)
-        # All tokens of a group have the same tags.
-        return cipher.opener(group.tags)
+            # All tokens of a group have the same tags.
+            values = cipher.decrypt_all(
+                list(map(_CIPHERTEXT, records)), list(map(_TOKEN, records)), group.tags
+            )
+            show = group.show
+            for result, value in zip(results, values, strict=True):
+                if value is None:
+                    fail(result, BROKEN)
+                else:
+                    result.value = show(value)

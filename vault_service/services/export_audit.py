@@ -67,7 +67,7 @@ class ExportAudit:
             if wanted.until is None:
                 await signed_tree(self._reader, await self._reader.size())
             stretch = await log_export.plan(contents, wanted)
-            key = self._signer.key
+            key = await self._signer.open()
             event = self._recorder.event(
                 context,
                 Action.READ_AUDIT,

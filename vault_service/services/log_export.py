@@ -5,7 +5,7 @@ the leaves, so that it holds every event there is, wherever somebody may have pu
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -72,12 +72,22 @@ async def plan(contents: LogContents, wanted: Wanted) -> Stretch:
     size = newest.size
     if wanted.until is not None:
         size = min(size, max(first, await contents.size_at(wanted.until)))
+    covered = await covering(contents, first, size)
+    kept = wanted.kept if wanted.kept and wanted.kept <= covered.size else None
+    return replace(covered, kept=kept, open_ended=wanted.until is None)
+
+
+async def covering(contents: LogContents, first: int, size: int) -> Stretch:
+    """The stretch from leaf ``first`` to the first checkpoint of at least ``size`` leaves;
+    ``not_found`` where none is so large."""
+    last = await contents.checkpoint_of(max(size, 1))
+    if last is None:
+        raise VaultError(
+            Code.NOT_FOUND, "So many leaves are not signed yet; ask again in a minute."
+        )
     # The checkpoint at the very beginning, if there is one, connects to the bundle before.
-    checkpoints = await contents.checkpoints(max(first - 1, 0), newest.size)
-    enough = [checkpoint for checkpoint in checkpoints if checkpoint.size < size]
-    enough.append(checkpoints[len(enough)])
-    kept = wanted.kept if wanted.kept and wanted.kept <= enough[-1].size else None
-    return Stretch(first, enough, kept, open_ended=wanted.until is None)
+    before = await contents.checkpoints(max(first - 1, 0), last.size - 1)
+    return Stretch(first, [*before, last], None, open_ended=False)
 
 
 async def write(

@@ -12,7 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from vault_service.domain.access import Action
+from vault_service.domain.archives import Month
 from vault_service.domain.errors import Code, FieldError, VaultError
+from vault_service.domain.events import time_of
 from vault_service.domain.log_proofs import LogProof
 from vault_service.domain.merkle import inclusion_proof
 from vault_service.domain.ports import CheckpointSigner, TokenStore
@@ -24,7 +26,7 @@ from vault_service.services.recording import Recorder
 from vault_service.services.signed import POLL_SECONDS, WAIT_SECONDS, signed_tree
 
 VIEW: Final = "proof"
-_EVENT_ID: Final = re.compile(r"evt_[0-9a-hjkmnp-tv-z]{26}")
+EVENT_ID: Final = re.compile(r"evt_[0-9a-hjkmnp-tv-z]{26}")
 
 
 class _Owner(msgspec.Struct):
@@ -53,11 +55,10 @@ class Proofs:
         self._recorder = recorder
         self._signer = signer
 
-    @property
-    def key(self) -> str:
+    async def key(self) -> str:
         """The key that checkpoints are verified with, as C2SP signed-note writes it;
         ``key_unavailable`` where it cannot be had now."""
-        return self._signer.key.encode()
+        return (await self._signer.open()).encode()
 
     async def checkpoint(self) -> str:
         """The newest signed checkpoint; ``not_found`` while nothing was signed."""
@@ -70,7 +71,7 @@ class Proofs:
         """The proof of one event of the caller's tenant, for who made it and for those who
         may read the log. An event is sealed within seconds; until then
         ``audit_unavailable``. That it was read is recorded (PCI-DSS 10.2.1.3)."""
-        if _EVENT_ID.fullmatch(event_id) is None:
+        if EVENT_ID.fullmatch(event_id) is None:
             detail = "An event id is evt_ and 26 characters, as receipts have it."
             raise VaultError(
                 Code.INVALID_REQUEST, detail, errors=(FieldError("id", "format", detail),)
@@ -79,7 +80,7 @@ class Proofs:
         decision = self._authorizer.decide(context.principal, Action.READ_AUDIT)
         error = None
         if found is None or found.body is None:
-            error = VaultError(Code.NOT_FOUND, "There is no such event.")
+            error = await unfound(self._reader, event_id)
         elif not decision.allowed and _owner(found.body) != context.principal.name:
             # As if it did not exist, so that ids of others' events cannot be tried out.
             error = VaultError(Code.NOT_FOUND, "There is no such event.")
@@ -120,6 +121,19 @@ async def receipt(reader: LogReader, tenant: str, event_id: str, found: LoggedEv
     tiles = await reader.tiles(tiles_for_inclusion(leaf, newest.size))
     hashes = inclusion_proof(leaf, newest.size, TileNodes(tiles).node)
     return LogProof(leaf, tuple(hashes), newest.note, found.body).encode()
+
+
+async def unfound(reader: LogReader, event_id: str) -> VaultError:
+    """What to say of an event that is not in the database. An id holds a time, so that it
+    can be told where an event of that id would be, whether or not there ever was one."""
+    month = Month.of(time_of(event_id))
+    if not await reader.is_archived(month):
+        return VaultError(Code.NOT_FOUND, "There is no such event.")
+    return VaultError(
+        Code.NOT_FOUND,
+        f"There is no such event at hand. Those of {month} are archived: ask for the bundle"
+        f" audit-{month}.ndjson, which shows and proves them.",
+    )
 
 
 def _owner(body: bytes) -> str | None:

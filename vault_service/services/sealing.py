@@ -10,7 +10,6 @@ Nothing here holds up a request. What fails is told, counted, and tried again.
 """
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -18,14 +17,14 @@ from typing import Final, Protocol
 import structlog
 
 from vault_service.domain.checkpoints import Checkpoint, open_checkpoint
-from vault_service.domain.errors import CheckpointConflict, KeyUnavailable, VaultError
+from vault_service.domain.errors import KeyUnavailable, VaultError
 from vault_service.domain.merkle import (
     ProofInvalid,
     consistency_proof,
     tree_root,
     verify_consistency,
 )
-from vault_service.domain.notes import NoteError, sign_line
+from vault_service.domain.notes import NoteError, VerifierKey, sign_line
 from vault_service.domain.ports import Anchor, CheckpointSigner, Clock
 from vault_service.domain.tiles import (
     MissingTile,
@@ -36,6 +35,7 @@ from vault_service.domain.tiles import (
     tiles_for_root,
 )
 from vault_service.domain.transparency import Sealing, SealingLog, StoredCheckpoint
+from vault_service.services.anchoring import Copies, CopyObserver
 
 _log = structlog.get_logger("strongroom.sealing")
 ALARMING: Final = timedelta(minutes=5)
@@ -58,7 +58,7 @@ class LogBroken(Exception):
     """The tree does not contain what was signed before: it was rolled back or rewritten."""
 
 
-class SealingObserver(Protocol):
+class SealingObserver(CopyObserver, Protocol):
     """Counts what the sealer does."""
 
     def sealed(self, leaves: int) -> None:
@@ -66,12 +66,6 @@ class SealingObserver(Protocol):
 
     def signed(self) -> None:
         """A checkpoint was signed."""
-
-    def anchor_failed(self) -> None:
-        """No copy of a checkpoint could be kept elsewhere."""
-
-    def log_broken(self, broken: bool) -> None:
-        """Whether the tree contradicts what was signed before."""
 
 
 class Sealer:
@@ -90,7 +84,7 @@ class Sealer:
     ) -> None:
         self._log = log
         self._signer = signer
-        self._anchor = anchor
+        self._copies = Copies(anchor, observer, clock, self._compare)
         self._observer = observer
         self._origin = origin
         self._clock = clock
@@ -99,7 +93,6 @@ class Sealer:
         self._checked = False
         self._sign_from = datetime.min.replace(tzinfo=UTC)
         self._stopping = asyncio.Event()
-        self._anchoring: asyncio.Task[list[int]] | None = None
 
     async def run(self) -> None:
         """Seal until :meth:`stop`; never raises but for cancellation."""
@@ -135,17 +128,21 @@ class Sealer:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        self._copies.leave()
 
     async def seal_now(self) -> None:
         """Seal and sign what was committed, once, and keep the copies; raises what stands
-        in the way,
+        in the way: :class:`LogBroken`, and
         :class:`~vault_service.domain.transparency.Overtaken` where another process leads."""
         async with self._log.lead(wait=False) as sealing:
             self._checked = False
-            while await self._seal(sealing):
-                pass
-            await self._sign(sealing)
-            await self._settle_anchors(sealing)
+            try:
+                while await self._seal(sealing):
+                    pass
+                await self._sign(sealing)
+                await self._copies.settle(sealing)
+            except (MissingTile, ProofInvalid):
+                raise LogBroken from None
 
     async def _lead(self, sealing: Sealing) -> None:
         self._checked = False
@@ -161,7 +158,7 @@ class Sealer:
             more = await self._seal(sealing)
             if stopping or await self._is_due(sealing):
                 await self._try_to_sign(sealing)
-            await self._keep_copies(sealing)
+            await self._copies.keep(sealing)
             if more:
                 await asyncio.sleep(0)
             elif stopping:
@@ -169,7 +166,7 @@ class Sealer:
             else:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), self._round_seconds)
-        await self._settle_anchors(sealing)
+        await self._copies.settle(sealing)
 
     async def _seal(self, sealing: Sealing) -> bool:
         """Put committed events into the tree; whether there may be more of them."""
@@ -215,7 +212,7 @@ class Sealer:
         key = await self._signer.open()
         root = await self._root(sealing, size)
         if newest is not None:
-            old = open_checkpoint(newest.note, key, self._origin)
+            old = self._opened(newest.note, key)
             nodes = TileNodes(await sealing.tiles(tiles_for_consistency(old.size, size)))
             proof = consistency_proof(old.size, size, nodes.node)
             verify_consistency(old.size, old.root, size, root, proof)  # RFC 6962 2.1.2
@@ -228,68 +225,27 @@ class Sealer:
     async def _check(self, sealing: Sealing) -> None:
         """Hold the tree against the newest checkpoint in the database and against the copy
         that is kept elsewhere."""
-        key = await self._signer.open()
-        state = await sealing.state()
+        await self._signer.open()
         newest = await sealing.newest_checkpoint()
-        kept = [] if newest is None else [newest.note]
-        try:
-            copy = await self._anchor.newest()
-        except VaultError:
-            self._anchor_failed()
-        else:
-            kept += [] if copy is None else [copy]
-        for note in kept:
-            try:
-                old = open_checkpoint(note, key, self._origin)
-            except NoteError:
-                raise LogBroken from None
-            if old.size > state.size or old.root != await self._root(sealing, old.size):
-                raise LogBroken
+        if newest is not None:
+            await self._compare(sealing, newest.note)
+        await self._copies.check(sealing)
         self._checked = True
         self._observer.log_broken(False)
+
+    async def _compare(self, sealing: Sealing, note: str) -> None:
+        old = self._opened(note, await self._signer.open())
+        if old.size > (await sealing.state()).size:
+            raise LogBroken
+        if old.root != await self._root(sealing, old.size):
+            raise LogBroken
+
+    def _opened(self, note: str, key: VerifierKey) -> Checkpoint:
+        try:
+            return open_checkpoint(note, key, self._origin)
+        except NoteError:
+            raise LogBroken from None
 
     async def _root(self, sealing: Sealing, size: int) -> bytes:
         nodes = TileNodes(await sealing.tiles(tiles_for_root(size)))
         return tree_root(size, nodes.node)
-
-    async def _keep_copies(self, sealing: Sealing) -> None:
-        """Have copies of new checkpoints kept elsewhere (PCI-DSS 10.3.3), in a task of its
-        own, since that may take long; note those that are."""
-        if self._anchoring is not None:
-            if not self._anchoring.done():
-                return
-            await self._note_copies(sealing)
-        loose = await sealing.loose_checkpoints(100)
-        if loose:
-            self._anchoring = asyncio.create_task(self._keep(loose))
-
-    async def _keep(self, loose: Sequence[StoredCheckpoint]) -> list[int]:
-        kept: list[int] = []
-        for checkpoint in loose:
-            try:
-                await self._anchor.keep(checkpoint.size, checkpoint.note)
-            except CheckpointConflict:
-                # Another tree of this size was signed and kept: the log was rewritten.
-                self._observer.log_broken(True)
-                break
-            except VaultError:
-                self._anchor_failed()
-                break
-            kept.append(checkpoint.size)
-        return kept
-
-    async def _note_copies(self, sealing: Sealing) -> None:
-        task, self._anchoring = self._anchoring, None
-        if task is not None:
-            for size in await task:
-                await sealing.anchored(size, self._clock())
-
-    async def _settle_anchors(self, sealing: Sealing) -> None:
-        """Wait for the copies that are under way, and keep those that are left."""
-        await self._note_copies(sealing)
-        await self._keep_copies(sealing)
-        await self._note_copies(sealing)
-
-    def _anchor_failed(self) -> None:
-        _log.error("anchor_failed")
-        self._observer.anchor_failed()

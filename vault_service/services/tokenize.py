@@ -194,8 +194,7 @@ class Tokenize:
         if data_class.deterministic:
             index_key = await self._keyring.index_key(tenant, data_class)
             index_key_id = index_key.id
-            digest = index_key.digest
-            digests = [digest(value) for value in group.values]
+            digests = index_key.digests(group.values)
             by_index = dict(zip(digests, group.values, strict=True))
             blind_indexes = sorted(by_index)
             values = [by_index[index] for index in blind_indexes]
@@ -206,19 +205,12 @@ class Tokenize:
         cipher = await self._keyring.encrypting(tenant, data_class, len(values))
         tokens = new_tokens(data_class.name, data_class.token_format, values, self._randomness)
         nonces = self._randomness(NONCE_LENGTH * len(values))
-        encrypt, tags = cipher.encrypt, group.tags
-        ciphertexts = [
-            encrypt(value, token, tags, nonces[at : at + NONCE_LENGTH])
-            for value, token, at in zip(
-                values, tokens, range(0, len(nonces), NONCE_LENGTH), strict=True
-            )
-        ]
         batch = TokenBatch(
             data_class.name,
-            tags,
+            group.tags,
             cipher.key_id,
             tokens,
-            ciphertexts,
+            cipher.encrypt_all(values, tokens, group.tags, nonces),
             index_key_id,
             blind_indexes,
         )

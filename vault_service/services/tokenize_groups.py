@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from vault_service.domain.access import Tags
+from vault_service.domain.card_batches import AllCanonical, all_canonical
 from vault_service.domain.catalog import Catalog, DataClass
 from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.events import EventGroup
@@ -17,7 +18,7 @@ from vault_service.domain.masking import masker
 from vault_service.domain.metadata import check_tags, check_text
 from vault_service.domain.sad import is_sad_class_name
 from vault_service.domain.tokens import StoredBatch, TokenBatch
-from vault_service.domain.validation import normalizer
+from vault_service.domain.validation import Normalizer, normalizer
 from vault_service.services.items import (
     BROKEN,
     INTEGRITY,
@@ -41,15 +42,25 @@ def fail(result: TokenizedItem, error: ItemError) -> None:
     result.token = result.masked = result.stored_tags = None
 
 
+@dataclass(frozen=True, slots=True)
+class ClassRules:
+    """A data class with what checks and masks its values."""
+
+    data_class: DataClass
+    normalize: Normalizer
+    all_canonical: AllCanonical
+    masked: Callable[[str], str]
+
+
 @dataclass(slots=True)
 class Group:
     """The items of one class with one set of tags. The lists run alongside each other:
-    position in the request, canonical value, subject and seconds to live of each item;
-    ``rows`` is the row of the stored batch that its value went to."""
+    position in the request, value (canonical once :meth:`normalize` has run), subject
+    and seconds to live of each item; ``rows`` is the row of the stored batch that its
+    value went to."""
 
-    data_class: DataClass
+    rules: ClassRules
     tags: Tags
-    masked: Callable[[str], str]
     indexes: list[int] = field(default_factory=list)
     values: list[str] = field(default_factory=list, repr=False)
     subjects: list[str | None] = field(default_factory=list)
@@ -59,6 +70,31 @@ class Group:
     denied: ItemError | None = None
     withheld: tuple[str, ...] = ()
     """Tokens of known records that failed their check and were not given out."""
+
+    @property
+    def data_class(self) -> DataClass:
+        """The class of the values."""
+        return self.rules.data_class
+
+    def normalize(self, results: Sequence[TokenizedItem]) -> None:
+        """Bring the values into canonical form; items whose value is refused fail, and
+        leave the group."""
+        if self.rules.all_canonical(self.values):
+            return
+        normalize, values = self.rules.normalize, self.values
+        refused: set[int] = set()
+        for place, value in enumerate(values):
+            try:
+                values[place] = normalize(value)
+            except VaultError as error:
+                fail(results[self.indexes[place]], ItemError.of(error))
+                refused.add(place)
+        if refused:
+            kept = [place for place in range(len(values)) if place not in refused]
+            self.indexes = [self.indexes[place] for place in kept]
+            self.values = [values[place] for place in kept]
+            self.subjects = [self.subjects[place] for place in kept]
+            self.expiries = [self.expiries[place] for place in kept]
 
     def deny(self, error: ItemError, results: Sequence[TokenizedItem]) -> None:
         """Refuse every item of the group."""
@@ -101,23 +137,25 @@ class Group:
     ) -> None:
         """Write the tokens that hold into the results; ``broken`` are rows whose known
         record may not be given out."""
-        tokens, known, masked = stored.tokens, stored.known, self.masked
+        tokens, known, masked = stored.tokens, stored.known, self.rules.masked
         self.withheld = tuple(known[row].token for row in broken)
         for index, row, value in zip(self.indexes, self.rows, self.values, strict=True):
             result = results[index]
-            if row in broken:
-                fail(result, broken[row])
-                continue
             result.token = tokens[row]
             result.masked = masked(value)
-            if row in known and known[row].tags != self.tags:
-                result.stored_tags = dict(known[row].tags)
+        if not known:
+            return
+        for index, row in zip(self.indexes, self.rows, strict=True):
+            if row in broken:
+                fail(results[index], broken[row])
+            elif row in known and known[row].tags != self.tags:
+                results[index].stored_tags = dict(known[row].tags)
 
     def mask(self, results: Sequence[TokenizedItem]) -> None:
         """Write the masked values into the results that are no errors."""
         for index, value in zip(self.indexes, self.values, strict=True):
             if results[index].error is None:
-                results[index].masked = self.masked(value)
+                results[index].masked = self.rules.masked(value)
 
 
 class Sorter:
@@ -126,9 +164,10 @@ class Sorter:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._rules = {
-            name: (
+            name: ClassRules(
                 data_class,
                 normalizer(data_class.validation),
+                all_canonical(data_class.validation),
                 masker(data_class.mask),
             )
             for name, data_class in catalog.data_classes.items()
@@ -142,7 +181,8 @@ class Sorter:
         for index, item in enumerate(items):
             rule = rules.get(item.data_class)
             # What is no class of the catalog may be anything: never told back or kept.
-            known = None if rule is None else item.data_class
+            # The catalog's own string is one object for all, and quicker to look up.
+            known = None if rule is None else rule.data_class.name
             result = TokenizedItem(index, "ok", None, None, known)
             results.append(result)
             try:
@@ -154,21 +194,21 @@ class Sorter:
                 tags = check_tags(item.tags, "tags") if item.tags else ()
                 if item.expires_in is not None:
                     _check_expires_in(item.expires_in)
-                if rule is None:
+                if rule is None or known is None:
                     raise self._unknown(item.data_class)
-                data_class, normalize, masked = rule
-                value = normalize(item.value)
             except VaultError as error:
                 fail(result, ItemError.of(error))
                 continue
-            group = groups.get((item.data_class, tags))
+            group = groups.get((known, tags))
             if group is None:
-                group = groups[item.data_class, tags] = Group(data_class, tags, masked)
+                group = groups[known, tags] = Group(rule, tags)
             group.indexes.append(index)
-            group.values.append(value)
+            group.values.append(item.value)
             group.subjects.append(item.subject)
             group.expiries.append(item.expires_in)
-        return results, list(groups.values())
+        for group in groups.values():
+            group.normalize(results)
+        return results, [group for group in groups.values() if group.indexes]
 
     def _unknown(self, name: str) -> VaultError:
         # Unicode makes some texts eighteen times as long when it is folded.

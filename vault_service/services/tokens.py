@@ -7,7 +7,7 @@ from vault_service.domain.events import EventGroup
 from vault_service.domain.metadata import check_text
 from vault_service.domain.ports import TokenStore
 from vault_service.domain.principals import PrincipalType
-from vault_service.domain.tokens import TokenRecord, well_formed
+from vault_service.domain.tokens import StoredToken, TokenRecord, well_formed
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
 from vault_service.services.items import INTEGRITY
@@ -35,12 +35,13 @@ class Tokens:
         self._store = store
         self._recorder = recorder
 
-    async def describe(self, context: RequestContext, token: str) -> tuple[TokenRecord, DataClass]:
-        """The token's record and class. ``not_found`` for an unknown token and one of
+    async def describe(self, context: RequestContext, token: str) -> tuple[StoredToken, DataClass]:
+        """The token as it is stored, and its class. ``not_found`` for an unknown token and one of
         another tenant alike, ``access_denied`` where policy says so,
         :class:`IntegrityFailure` where the row was edited: its tags are bound to the
         ciphertext, so it is opened, and the value dropped at once."""
-        record, data_class, policies = await self._fetch(context, Action.DESCRIBE_TOKEN, token)
+        stored, data_class, policies = await self._fetch(context, Action.DESCRIBE_TOKEN, token)
+        record = stored.record
         try:
             tenant = context.principal.tenant
             cipher = await self._keyring.decrypting(tenant, data_class, record.key_id)
@@ -59,15 +60,15 @@ class Tokens:
                 item_count=1,
             )
         )
-        return record, data_class
+        return stored, data_class
 
     async def delete(self, context: RequestContext, token: str) -> None:
         """Delete the token and its value for good. Errors as :meth:`describe`."""
-        record, _, policies = await self._fetch(context, Action.DELETE_TOKEN, token)
+        stored, _, policies = await self._fetch(context, Action.DELETE_TOKEN, token)
         event = self._recorder.event(
             context,
             Action.DELETE_TOKEN,
-            [_group("ok", record, policies)],
+            [_group("ok", stored.record, policies)],
             item_count=1,
             detail=None if context.run is None else {"run": context.run},
         )
@@ -75,19 +76,20 @@ class Tokens:
 
     async def _fetch(
         self, context: RequestContext, action: Action, token: str
-    ) -> tuple[TokenRecord, DataClass, tuple[str, ...]]:
+    ) -> tuple[StoredToken, DataClass, tuple[str, ...]]:
         opened = None
         if context.principal.type is PrincipalType.JOB:
             opened = await self._fence.enter(context, action)
         if not well_formed(token):
             check_text(token, "token")
-            record = None
+            stored = None
         else:
-            record = (await self._store.fetch(context.principal.tenant, [token])).get(token)
-        if record is None:
+            stored = await self._store.describe(context.principal.tenant, token)
+        if stored is None:
             error = VaultError(Code.NOT_FOUND, "There is no such token.")
             group = EventGroup(outcome_of(error.code), code=error.code, count=1)
         else:
+            record = stored.record
             if opened is not None:
                 await opened.check_class(record.data_class)
             data_class = self._catalog.data_class(record.data_class)
@@ -97,7 +99,7 @@ class Tokens:
             if decision.allowed:
                 if opened is not None:
                     await opened.count([token])
-                return record, data_class, decision.policies
+                return stored, data_class, decision.policies
             error = VaultError(Code.ACCESS_DENIED, "The policies do not allow this request.")
             group = _group(outcome_of(error.code), record, decision.policies, error.code)
         event = self._recorder.event(context, action, [group], item_count=1)

@@ -9,8 +9,9 @@
 - ``statements``, ``rows``, ``binary``: SQL, rows and arrays on their way in and out
 - ``audit``: append events; ``audit_reader``, ``audit_stream``, ``subject_log``: find them
 - ``sealing_log``: the transparency log in the hands of its sealer; ``log_reader``: events
-  with their leaves; ``log_statements``: the SQL of both
+  with their leaves; ``log_statements``: the SQL of both; ``log_archives``: takes months off
 - ``budgets``, ``idempotency``, ``keys``, ``credentials``: the other tables
+- ``reports``: runs and approvals; ``holdings``: tokens and keys without values
 - ``readiness``: can it serve now; ``inspection``: what ``strongroom doctor`` asks
 - ``embedded``: the server in ``STRONGROOM_HOME``; ``embedded_account``, ``embedded_binaries``,
   ``embedded_lock``, ``embedded_process``, ``embedded_roles``, ``embedded_signals`` and

@@ -8,13 +8,14 @@ every hit is compared with the bytes themselves.
 
 import zlib
 from collections.abc import Sequence
+from itertools import accumulate, chain
 from typing import Any
 
 import sqlalchemy as sa
 import sqlalchemy.exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from vault_service.adapters.postgres.binary import ByteaArray, TextArray
+from vault_service.adapters.postgres.binary import ByteaArray, IntegerArray, TextArray
 from vault_service.adapters.postgres.failures import audit_failure
 from vault_service.adapters.postgres.schema import audit_events
 from vault_service.domain.events import AuditEvent, canonical_bytes
@@ -36,15 +37,21 @@ def _signed(value: int) -> int:
 
 def terms(event: AuditEvent) -> list[int]:
     """The search keys of an event, in no particular order, possibly repeated."""
+    return [_signed(key) for key in _unsigned_terms(event)]
+
+
+def _unsigned_terms(event: AuditEvent) -> list[int]:
     crc32 = zlib.crc32
-    keys = [crc32(token.encode()) for group in event.groups for token in group.tokens]
-    found = [key - (1 << 32) if key >= 1 << 31 else key for key in keys]
-    found += [subject_term(subject) for subject in event.subjects]
+    found = [crc32(token.encode()) for group in event.groups for token in group.tokens]
+    found += [crc32(subject.encode(), 1) for subject in event.subjects]
     return found
 
 
 def event_columns(events: Sequence[AuditEvent]) -> tuple[Any, ...]:
-    """The array parameters of ``statements.APPEND_EVENTS``, after the tenant."""
+    """The array parameters of ``statements.APPEND_EVENTS``, after the tenant. The terms
+    of all events are one array, since PostgreSQL has none of arrays that differ in
+    length; another says where in it those of each event end."""
+    found = [_unsigned_terms(event) for event in events]
     return (
         TextArray([event.id for event in events]),
         TextArray([event.occurred_at.isoformat() for event in events]),
@@ -53,7 +60,8 @@ def event_columns(events: Sequence[AuditEvent]) -> tuple[Any, ...]:
         TextArray([event.outcome for event in events]),
         TextArray([event.purpose for event in events]),
         TextArray(["{" + ",".join(event.data_classes) + "}" for event in events]),
-        TextArray(["{" + ",".join(map(str, terms(event))) + "}" for event in events]),
+        IntegerArray(list(chain.from_iterable(found))),
+        IntegerArray(list(accumulate(map(len, found)))),
         ByteaArray([canonical_bytes(event) for event in events]),
     )
 

@@ -6,6 +6,7 @@ a thousand rows has several thousand. These build PostgreSQL's binary array form
 with one join.
 """
 
+import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ _TEXT_OID: Final = 25
 _TEXT_ARRAY_OID: Final = 1009
 _BYTEA_OID: Final = 17
 _BYTEA_ARRAY_OID: Final = 1001
+_INTEGER_OID: Final = 23
+_INTEGER_ARRAY_OID: Final = 1007
+_INTEGER_LENGTH: Final = 4 << 32
 _NULL: Final = b"\xff\xff\xff\xff"
 
 
@@ -38,15 +42,31 @@ class ByteaArray:
         self.payload = _array(_BYTEA_OID, items)
 
 
-def _array(element: int, items: Sequence[bytes | None]) -> bytes:
-    header = b"".join(
+class IntegerArray:
+    """An ``integer[]`` parameter from whole numbers of 32 bits, taken as signed: 2**31 and
+    above come out negative, as -1 for 2**32 - 1."""
+
+    __slots__ = ("payload",)
+
+    def __init__(self, items: Sequence[int]) -> None:
+        # The length before each element and the element, as one number of 64 bits.
+        elements = [_INTEGER_LENGTH | item for item in items]
+        self.payload = _header(_INTEGER_OID, len(items)) + struct.pack(f">{len(items)}Q", *elements)
+
+
+def _header(element: int, length: int) -> bytes:
+    return b"".join(
         (
             b"\0\0\0\1\0\0\0\1",
             element.to_bytes(4, "big"),
-            len(items).to_bytes(4, "big"),
+            length.to_bytes(4, "big"),
             b"\0\0\0\1",
         )
     )
+
+
+def _array(element: int, items: Sequence[bytes | None]) -> bytes:
+    header = _header(element, len(items))
     if None not in items:
         lengths = set(map(len, items))  # type: ignore[arg-type]  # no None among them
         if len(lengths) == 1:
@@ -75,7 +95,12 @@ class _ByteaArrayDumper(_TextArrayDumper):
     oid = _BYTEA_ARRAY_OID
 
 
+class _IntegerArrayDumper(_TextArrayDumper):
+    oid = _INTEGER_ARRAY_OID
+
+
 def register(connection: "psycopg.AsyncConnection[Any] | psycopg.Connection[Any]") -> None:
-    """Teach a connection the two array types."""
+    """Teach a connection the three array types."""
     connection.adapters.register_dumper(TextArray, _TextArrayDumper)
     connection.adapters.register_dumper(ByteaArray, _ByteaArrayDumper)
+    connection.adapters.register_dumper(IntegerArray, _IntegerArrayDumper)

@@ -74,7 +74,7 @@ async def _winners(
         prepare=True,
         binary=True,
     )
-    return {row[8]: record(row) for row in await cursor.fetchall()}
+    return {row[7]: record(row) for row in await cursor.fetchall()}
 
 
 async def complete(

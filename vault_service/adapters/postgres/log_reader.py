@@ -18,11 +18,13 @@ from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.failures import translated
 from vault_service.adapters.postgres.schema import AUDITOR_ROLE, log_checkpoints, log_tiles
 from vault_service.adapters.postgres.sealing_log import TreeRows
+from vault_service.domain.archives import Month
 from vault_service.domain.bundle import Reason
 from vault_service.domain.tiles import TILE_WIDTH, TileId, TileNodes
 from vault_service.domain.transparency import LoggedEvent, StoredCheckpoint
 
 _MOST_ROWS: Final = 256
+_MISSING: Final[tuple[Reason, bytes | None]] = ("missing", None)
 _ROWS_BYTES: Final = 1 << 22
 """What is fetched at once: one event may have a megabyte, most have less than one kilobyte."""
 
@@ -59,6 +61,11 @@ class PostgresLogReader:
             ).first()
         return None if row is None else LoggedEvent(row[0], None, bytes(row[1]))
 
+    async def is_archived(self, month: Month) -> bool:
+        """See :class:`~vault_service.domain.transparency.LogReader`."""
+        async with self._database.transaction() as connection:
+            return bool(await connection.scalar(sa.text(sql.IS_ARCHIVED), {"month": month.first}))
+
     async def size(self) -> int:
         """See :class:`~vault_service.domain.transparency.LogReader`."""
         async with self._database.transaction() as connection:
@@ -93,6 +100,11 @@ class _Contents(TreeRows):
         """See :class:`~vault_service.domain.transparency.LogContents`."""
         return [StoredCheckpoint(*row) for row in await self._rows(sql.CHECKPOINTS, (after, upto))]
 
+    async def checkpoint_of(self, size: int) -> StoredCheckpoint | None:
+        """See :class:`~vault_service.domain.transparency.LogContents`."""
+        rows = await self._rows(sql.CHECKPOINT_OF, (size,))
+        return StoredCheckpoint(*rows[0]) if rows else None
+
     async def first_leaf(self, since: datetime) -> int | None:
         """See :class:`~vault_service.domain.transparency.LogContents`."""
         [(found,)] = await self._rows(sql.FIRST_LEAF, (since,))
@@ -112,13 +124,13 @@ class _Contents(TreeRows):
             if tile not in nodes:
                 nodes = TileNodes(await self.tiles([tile]))
             rows = await self._rows(sql.LEAVES, (tenant, tenant, first, high, count))
-            found = {index: (gone, body) for index, gone, body in rows}
+            found = {index: (why, body) for index, why, body in rows}
             # Rows that are missing from the table of leaves are not missing from the tree.
             end = rows[-1][0] + 1 if len(rows) == count else high
             for index in range(first, end):
-                gone, body = found.get(index, (True, None))
-                why: Reason | None = None if body is not None else "missing" if gone else "tenant"
-                yield LoggedEvent(index, nodes.node(0, index), body, why)
+                why, body = found.get(index, _MISSING)
+                shown = body is not None
+                yield LoggedEvent(index, nodes.node(0, index), body, None if shown else why)
             first, count = end, _fewer_if_large([body for _, _, body in rows])
 
     async def tail(self, tenant: str | None, size: int) -> AsyncIterator[bytes]:

@@ -17,6 +17,7 @@ TILES: Final = (
 _CHECKPOINT: Final = "SELECT tree_size, note, created_at FROM strongroom.log_checkpoints"
 NEWEST_CHECKPOINT: Final = f"{_CHECKPOINT} ORDER BY tree_size DESC LIMIT 1"
 CHECKPOINTS: Final = f"{_CHECKPOINT} WHERE tree_size > %s AND tree_size <= %s ORDER BY tree_size"
+CHECKPOINT_OF: Final = f"{_CHECKPOINT} WHERE tree_size >= %s ORDER BY tree_size LIMIT 1"
 LOOSE_CHECKPOINTS: Final = f"{_CHECKPOINT} WHERE anchored_at IS NULL ORDER BY tree_size LIMIT %s"
 
 SEALED_AFTER: Final = (
@@ -70,13 +71,19 @@ UNSEALED_SINCE: Final = "SELECT strongroom.unsealed_since()"
 
 FIRST_LEAF: Final = "SELECT min(leaf_index) FROM strongroom.log_leaves WHERE occurred_at >= %s"
 SIZE_AT: Final = "SELECT max(leaf_index) + 1 FROM strongroom.log_leaves WHERE occurred_at < %s"
+# By position and time, so that each is looked for in one partition.
 LEAVES: Final = (
-    "SELECT l.leaf_index, e.position IS NULL,"
+    "SELECT l.leaf_index, CASE WHEN e.position IS NOT NULL THEN 'tenant'"
+    " WHEN a.month IS NOT NULL THEN 'archived' ELSE 'missing' END,"
     " CASE WHEN %s::text IS NULL OR e.tenant = %s THEN e.body END"
     " FROM strongroom.log_leaves AS l"
     " LEFT JOIN strongroom.audit_events AS e USING (position, occurred_at)"
+    " LEFT JOIN strongroom.log_archives AS a"
+    " ON a.month = date_trunc('month', l.occurred_at AT TIME ZONE 'UTC')::date"
+    " AND l.leaf_index BETWEEN a.first_leaf AND a.last_leaf"
     " WHERE l.leaf_index >= %s AND l.leaf_index < %s ORDER BY l.leaf_index LIMIT %s"
 )
+IS_ARCHIVED: Final = "SELECT EXISTS (SELECT FROM strongroom.log_archives WHERE month = :month)"
 TAIL: Final = (
     "SELECT e.position, e.body FROM strongroom.audit_events AS e"
     " LEFT JOIN strongroom.log_leaves AS l USING (position)"

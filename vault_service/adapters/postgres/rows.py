@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 from vault_service.adapters.postgres.binary import ByteaArray, TextArray
@@ -33,12 +34,26 @@ def parse_tags(text: str | None) -> Tags:
 
 
 def record(row: Sequence[Any]) -> TokenRecord:
-    """A record from the first eight columns of ``FETCH`` or ``FIND``."""
-    token, data_class, key_id, ciphertext, tags, subject, created_at, expires_at, *_ = row
-    parsed = () if tags is None else parse_tags(tags)
-    return TokenRecord(
-        token, data_class, key_id, ciphertext, parsed, subject, created_at, expires_at
+    """A record from the first seven columns of ``DESCRIBE`` or ``FIND``."""
+    token, data_class, key_id, ciphertext, tags, subject, expires_at, *_ = row
+    return TokenRecord(token, data_class, key_id, ciphertext, parse_tags(tags), subject, expires_at)
+
+
+def records(row: Sequence[Any]) -> dict[str, TokenRecord]:
+    """The records in a row of ``FETCH``, by token: what they share, then a list for each
+    column, ``None`` where it is null in all of them."""
+    data_class, key_id, tags, tokens, ciphertexts, subjects, expiries = row
+    made = map(
+        TokenRecord,
+        tokens,
+        repeat(data_class),
+        repeat(key_id),
+        ciphertexts,
+        repeat(parse_tags(tags)),
+        subjects or repeat(None),
+        expiries or repeat(None),
     )
+    return dict(zip(tokens, made, strict=True))
 
 
 @dataclass(slots=True)

@@ -227,18 +227,23 @@ log_tree = sa.Table(
     sa.Column("wanted", sa.BigInteger, nullable=False),
 )
 
+log_archives = sa.Table(
+    "log_archives",
+    metadata,
+    sa.Column("month", sa.Date, primary_key=True),
+    sa.Column("first_leaf", sa.BigInteger, nullable=False),
+    sa.Column("last_leaf", sa.BigInteger, nullable=False),
+    sa.Column("events", sa.BigInteger, nullable=False),
+    sa.Column("sha256", BYTEA, nullable=False),
+    _time("archived_at"),
+)
+
 report_runs = sa.Table(
     "report_runs",
     metadata,
     _text("id", primary_key=True),
-    _text("tenant"),
-    _text("report"),
-    _text("template_hash"),
-    _text("parameters"),
-    _text("parameters_sha256"),
-    _text("period"),
-    _text("format"),
-    _text("recipient"),
+    *map(_text, ("tenant", "report", "template_hash", "parameters", "parameters_sha256")),
+    *map(_text, ("period", "format", "recipient")),
     _number("row_cap"),
     _text("requester"),
     _time("requested_at"),
@@ -258,9 +263,7 @@ report_runs = sa.Table(
     _number("rows", nullable=True),
     _text("output_sha256", nullable=True),
     _number("output_bytes", nullable=True),
-    _text("output_location", nullable=True),
-    _text("work_order", nullable=True),
-    _text("manifest", nullable=True),
+    *(_text(name, nullable=True) for name in ("output_location", "work_order", "manifest")),
     sa.Index(
         "report_runs_one",
         *("tenant", "report", "parameters_sha256", "period", "format", "recipient"),
@@ -274,14 +277,11 @@ report_approvals = sa.Table(
     "report_approvals",
     metadata,
     _text("id", primary_key=True),
-    _text("tenant"),
-    _text("report"),
+    *map(_text, ("tenant", "report")),
     _text("run", nullable=True),
     _text("standing", nullable=True),
-    _text("binding"),
-    _text("approver"),
-    _time("approved_at"),
-    _time("until"),
+    *map(_text, ("binding", "approver")),
+    *map(_time, ("approved_at", "until")),
     _time("withdrawn_at", nullable=True),
     sa.Index(
         "report_approvals_run", "run", unique=True, postgresql_where=sa.text("run IS NOT NULL")

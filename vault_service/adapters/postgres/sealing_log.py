@@ -35,10 +35,12 @@ can be drawn a moment before its transaction gets an id."""
 
 
 class PostgresSealingLog:
-    """Where the sealers of all processes compete."""
+    """Where the sealers of all processes compete. Numbers that were passed over are looked
+    at for ``gap_seconds`` at least."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, gap_seconds: float = _GAP_SECONDS) -> None:
         self._database = database
+        self._gap_seconds = gap_seconds
 
     @asynccontextmanager
     async def lead(self, *, wait: bool = True) -> AsyncIterator["_Lead"]:
@@ -52,7 +54,7 @@ class PostgresSealingLog:
                     if not wait:
                         raise Overtaken
                     await asyncio.sleep(_TRY_SECONDS)
-            yield _Lead(connection)
+            yield _Lead(connection, self._gap_seconds)
 
 
 async def _locked(connection: psycopg.AsyncConnection[Any]) -> bool:
@@ -101,8 +103,9 @@ class TreeRows:
 class _Lead(TreeRows):
     """The log while this process leads."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[Any], gap_seconds: float) -> None:
         super().__init__(connection)
+        self._gap_seconds = gap_seconds
         self._highest = -1
         self._gaps: list[_Gap] = []
 
@@ -208,7 +211,7 @@ class _Lead(TreeRows):
 
     def _forget_gaps(self, oldest: int) -> None:
         """Drop the gaps that no transaction can fill: all that ran then have ended."""
-        before = time.monotonic() - _GAP_SECONDS
+        before = time.monotonic() - self._gap_seconds
         self._gaps = [g for g in self._gaps if g.horizon > oldest or g.seen > before]
 
     def _fill(self, positions: set[int]) -> None:

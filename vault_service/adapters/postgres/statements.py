@@ -47,11 +47,11 @@ EXTEND_EXPIRY: Final = (
     " WHERE t.token = r.token AND t.tenant = %b AND t.expires_at IS NOT NULL"
 )
 FIND: Final = (
-    "SELECT token, data_class, key_id, ciphertext, tags::text, subject, created_at, expires_at,"
-    " blind_index FROM strongroom.tokens WHERE tenant = %b AND blind_index = ANY (%b::bytea[])"
+    "SELECT token, data_class, key_id, ciphertext, tags::text, subject, expires_at, blind_index"
+    " FROM strongroom.tokens WHERE tenant = %b AND blind_index = ANY (%b::bytea[])"
 )
 DELETE: Final = "DELETE FROM strongroom.tokens WHERE token = %b AND tenant = %b"
-_EVENTS: Final = "%b::text[], " * 8 + "%b::bytea[]"
+_EVENTS: Final = "%b::text[], " * 7 + "%b::integer[], " * 2 + "%b::bytea[]"
 APPEND_EVENTS: Final = f"SELECT strongroom.append_events(%b, {_EVENTS})"
 STORE_NEW: Final = (
     "SELECT strongroom.store_new(%b, %b::text[], %b::text[], %b::text[], %b::bytea[],"
@@ -62,8 +62,12 @@ STORE_NEW_BATCH: Final = (
     f" %b::bytea[], %b::bytea[], {_EVENTS})"
 )
 FETCH: Final = (
-    "SELECT token, data_class, key_id, ciphertext, tags, subject, created_at, expires_at"
+    "SELECT data_class, key_id, tags, tokens, ciphertexts, subjects, expiries"
     " FROM strongroom.fetch_tokens(%b, %b::text[])"
+)
+DESCRIBE: Final = (
+    "SELECT token, data_class, key_id, ciphertext, tags::text, subject, expires_at, created_at"
+    " FROM strongroom.tokens WHERE token = %b AND tenant = %b"
 )
 KEEP_ANSWER: Final = (
     "UPDATE strongroom.idempotency SET answer = %b"

@@ -8,7 +8,7 @@ either, tokens and events become durable together or not at all.
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import psycopg
 
@@ -25,12 +25,12 @@ from vault_service.adapters.postgres.failures import (
     is_retryable,
 )
 from vault_service.adapters.postgres.insertion import Connection
-from vault_service.adapters.postgres.rows import record
+from vault_service.adapters.postgres.rows import record, records
 from vault_service.adapters.postgres.works import Read, Write
 from vault_service.domain.errors import VaultError
 from vault_service.domain.events import AuditEvent
 from vault_service.domain.ports import BudgetCharge, Conclude
-from vault_service.domain.tokens import TokenBatch, TokenRecord
+from vault_service.domain.tokens import StoredToken, TokenBatch, TokenRecord
 
 _TRIES: Final = 3
 
@@ -87,18 +87,30 @@ class PostgresTokenStore:
         """See :class:`~vault_service.domain.ports.TokenStore`."""
         return await self._reads.submit(Read(tenant, tokens))
 
+    async def describe(self, tenant: str, token: str) -> StoredToken | None:
+        """See :class:`~vault_service.domain.ports.TokenStore`."""
+        rows = await self._select(tenant, statements.DESCRIBE, (token, tenant))
+        return StoredToken(record(rows[0]), rows[0][7]) if rows else None
+
     async def find(
         self, tenant: str, blind_indexes: Sequence[bytes]
     ) -> Mapping[bytes, TokenRecord]:
         """See :class:`~vault_service.domain.ports.TokenStore`."""
+        parameters = (tenant, ByteaArray(blind_indexes))
+        rows = await self._select(tenant, statements.FIND, parameters)
+        return {row[7]: record(row) for row in rows}
+
+    async def _select(
+        self, tenant: str, statement: str, parameters: Sequence[object]
+    ) -> Sequence[Sequence[Any]]:
         for attempt in range(_TRIES):
             try:
                 async with self._database.hot_connection() as connection, connection.transaction():
                     await connection.execute(statements.SET_TENANT, (tenant,), prepare=True)
                     cursor = await connection.execute(
-                        statements.FIND, (tenant, ByteaArray(blind_indexes)), binary=True
+                        statement, parameters, prepare=True, binary=True
                     )
-                    return {row[8]: record(row) for row in await cursor.fetchall()}
+                    return await cursor.fetchall()
             except DRIVER_ERRORS as error:
                 _give_up_or_retry(error, attempt)
         raise AssertionError("the last try returns or raises")
@@ -118,7 +130,10 @@ class PostgresTokenStore:
                     cursor = await connection.execute(
                         statements.FETCH, (tenant, TextArray(tokens)), prepare=True, binary=True
                     )
-                    return {row[0]: record(row) for row in await cursor.fetchall()}
+                    found: dict[str, TokenRecord] = {}
+                    for row in await cursor.fetchall():
+                        found |= records(row)
+                    return found
             except DRIVER_ERRORS as error:
                 _give_up_or_retry(error, attempt)
         raise AssertionError("the last try returns or raises")

@@ -232,23 +232,28 @@ GRANT EXECUTE ON FUNCTION strongroom.find_events(integer[]) TO strongroom_servic
 _HOT_PATH = """
 CREATE FUNCTION strongroom.append_events(
     of_tenant text, ids text[], times text[], principals text[], actions text[],
-    outcomes text[], purposes text[], classes text[], terms text[], bodies bytea[]
+    outcomes text[], purposes text[], classes text[], terms integer[], term_ends integer[],
+    bodies bytea[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('strongroom.tenant', of_tenant, true);
     INSERT INTO strongroom.audit_events (id, occurred_at, tenant, principal, action, outcome,
         purpose, data_classes, terms, body)
+    -- The terms of all events are one array, one event's behind the other's.
     SELECT r.id, r.occurred_at::timestamptz, of_tenant, r.principal, r.action, r.outcome,
-        r.purpose, r.data_classes::text[], r.terms::integer[], r.body
-    FROM unnest(ids, times, principals, actions, outcomes, purposes, classes, terms, bodies)
-        AS r (id, occurred_at, principal, action, outcome, purpose, data_classes, terms, body);
+        r.purpose, r.data_classes::text[],
+        terms[coalesce(term_ends[r.number - 1], 0) + 1:term_ends[r.number]], r.body
+    FROM unnest(ids, times, principals, actions, outcomes, purposes, classes, bodies)
+        WITH ORDINALITY AS r (id, occurred_at, principal, action, outcome, purpose,
+            data_classes, body, number);
 END $$;
 
 CREATE FUNCTION strongroom.store_new(
     of_tenant text, tokens text[], token_classes text[], key_ids text[], ciphertexts bytea[],
     blind_indexes bytea[], index_key_ids text[], tags text[], subjects text[],
     expiries text[], ids text[], times text[], principals text[], actions text[],
-    outcomes text[], purposes text[], classes text[], terms text[], bodies bytea[]
+    outcomes text[], purposes text[], classes text[], terms integer[], term_ends integer[],
+    bodies bytea[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('strongroom.tenant', of_tenant, true);
@@ -260,14 +265,15 @@ BEGIN
         tags, subjects, expiries) AS r (token, data_class, key_id, ciphertext, blind_index,
         index_key_id, tags, subject, expires_at);
     PERFORM strongroom.append_events(of_tenant, ids, times, principals, actions, outcomes,
-        purposes, classes, terms, bodies);
+        purposes, classes, terms, term_ends, bodies);
 END $$;
 
 CREATE FUNCTION strongroom.store_new_batch(
     of_tenant text, token_class text, key_id bigint, index_key_id bigint, tags jsonb,
     tokens text[], ciphertexts bytea[], blind_indexes bytea[],
     ids text[], times text[], principals text[], actions text[],
-    outcomes text[], purposes text[], classes text[], terms text[], bodies bytea[]
+    outcomes text[], purposes text[], classes text[], terms integer[], term_ends integer[],
+    bodies bytea[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('strongroom.tenant', of_tenant, true);
@@ -277,18 +283,23 @@ BEGIN
         r.blind_index, store_new_batch.index_key_id, store_new_batch.tags, now()
     FROM unnest(tokens, ciphertexts, blind_indexes) AS r (token, ciphertext, blind_index);
     PERFORM strongroom.append_events(of_tenant, ids, times, principals, actions, outcomes,
-        purposes, classes, terms, bodies);
+        purposes, classes, terms, term_ends, bodies);
 END $$;
 
+-- One row for all tokens of a class, key and tags: what a service makes of a row costs it
+-- as much as finding it costs here. A column of nulls is one null.
 CREATE FUNCTION strongroom.fetch_tokens(of_tenant text, wanted text[])
-RETURNS TABLE (token text, data_class text, key_id bigint, ciphertext bytea, tags text,
-    subject text, created_at timestamptz, expires_at timestamptz)
+RETURNS TABLE (data_class text, key_id bigint, tags text, tokens text[], ciphertexts bytea[],
+    subjects text[], expiries timestamptz[])
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('strongroom.tenant', of_tenant, true);
-    RETURN QUERY SELECT t.token, t.data_class, t.key_id, t.ciphertext, t.tags::text, t.subject,
-        t.created_at, t.expires_at
-    FROM strongroom.tokens AS t WHERE t.tenant = of_tenant AND t.token = ANY (wanted);
+    RETURN QUERY SELECT t.data_class, t.key_id, t.tags::text, array_agg(t.token),
+        array_agg(t.ciphertext),
+        CASE WHEN count(t.subject) > 0 THEN array_agg(t.subject) END,
+        CASE WHEN count(t.expires_at) > 0 THEN array_agg(t.expires_at) END
+    FROM strongroom.tokens AS t WHERE t.tenant = of_tenant AND t.token = ANY (wanted)
+    GROUP BY t.data_class, t.key_id, t.tags::text;
 END $$;
 """
 

@@ -46,6 +46,16 @@ CREATE TABLE strongroom.log_tree (
     wanted  bigint NOT NULL
 );
 INSERT INTO strongroom.log_tree VALUES (true, 0, 0, 0);
+
+-- Months whose events are in a file and no more in audit_events (PCI-DSS 10.5.1).
+CREATE TABLE strongroom.log_archives (
+    month       date PRIMARY KEY CHECK (extract(day FROM month) = 1),
+    first_leaf  bigint NOT NULL,
+    last_leaf   bigint NOT NULL,
+    events      bigint NOT NULL,
+    sha256      bytea NOT NULL CHECK (length(sha256) = 32),
+    archived_at timestamptz NOT NULL
+);
 """
 
 # PCI-DSS 10.3.2: what was sealed stays as it was, for the table's owner too.
@@ -56,6 +66,9 @@ CREATE TRIGGER log_leaves_append_only
 CREATE TRIGGER log_checkpoints_append_only
     BEFORE UPDATE OF tree_size, note, created_at OR DELETE OR TRUNCATE
     ON strongroom.log_checkpoints
+    FOR EACH STATEMENT EXECUTE FUNCTION strongroom.refuse_change();
+CREATE TRIGGER log_archives_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON strongroom.log_archives
     FOR EACH STATEMENT EXECUTE FUNCTION strongroom.refuse_change();
 """
 
@@ -75,7 +88,8 @@ GRANT EXECUTE ON FUNCTION strongroom.unsealed_since()
 
 _GRANTS = """
 GRANT SELECT ON strongroom.log_leaves, strongroom.log_tiles, strongroom.log_checkpoints,
-    strongroom.log_tree TO strongroom_service, strongroom_sealer, strongroom_auditor;
+    strongroom.log_tree, strongroom.log_archives
+    TO strongroom_service, strongroom_sealer, strongroom_auditor;
 GRANT UPDATE (wanted) ON strongroom.log_tree TO strongroom_service;
 GRANT INSERT ON strongroom.log_leaves, strongroom.log_tiles, strongroom.log_checkpoints
     TO strongroom_sealer;

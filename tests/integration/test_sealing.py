@@ -1,0 +1,366 @@
+"""Sealing on a real database: what is committed is in the tree once, and one leads."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from io import BytesIO
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from tests.conftest import DatabaseUrls
+from tests.sealed import (
+    ORIGIN,
+    SealedDatabase,
+    Watching,
+    admit,
+    all_sealed,
+    insert,
+    leader,
+    signed_at,
+    until,
+)
+from tests.soak import times
+from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.sealing_log import PostgresSealingLog
+from vault_service.domain.checkpoints import Checkpoint
+from vault_service.domain.errors import Code, VaultError
+from vault_service.domain.merkle import leaf_hash
+from vault_service.domain.tiles import (
+    TreeGrowth,
+    edge_tiles,
+)
+from vault_service.domain.transparency import Overtaken
+from vault_service.verifier.bundles import verify_bundle
+from vault_service.verifier.findings import Verdict
+
+
+async def test_leaves_are_the_events_in_the_order_of_their_positions(
+    sealed: SealedDatabase,
+) -> None:
+    """RFC 6962 2.1: the hash in the tree is that of the canonical bytes."""
+    positions = await sealed.append(700)
+    await sealed.sealer().seal_now()
+    assert await sealed.leaves() == positions
+    bodies = await sealed.query("SELECT body FROM strongroom.audit_events ORDER BY position")
+    growth = TreeGrowth(0, {})
+    growth.extend([leaf_hash(bytes(body)) for (body,) in bodies])
+    [checkpoint] = await sealed.checkpoints()
+    assert checkpoint == Checkpoint(ORIGIN, 700, growth.root())
+    times_of = await sealed.query(
+        "SELECT count(*) FROM strongroom.log_leaves JOIN strongroom.audit_events AS e"
+        " USING (position) WHERE log_leaves.occurred_at = e.occurred_at"
+    )
+    assert times_of == [(700,)]
+    assert sum(sealed.watching.leaves) == 700
+
+
+async def test_more_than_a_batch_is_sealed_at_once(sealed: SealedDatabase) -> None:
+    positions = await sealed.append(4100)
+    await sealed.sealer().seal_now()
+    assert await sealed.leaves() == positions
+    assert sealed.watching.leaves == [2000, 2000, 100]
+    assert (await sealed.verified()).verdict is Verdict.VERIFIED
+
+
+async def test_an_event_that_is_committed_late_is_sealed_late_and_once(
+    sealed: SealedDatabase,
+) -> None:
+    async with sealed.open_transaction() as late, sealed.sealing():
+        low = await insert(late, 2)
+        high = await sealed.append(3)
+        assert max(low) < min(high)
+        await all_sealed(sealed)
+        assert await sealed.leaves() == high
+        await late.commit()
+        await all_sealed(sealed)
+        more = await sealed.append()
+        await all_sealed(sealed)
+        assert await sealed.leaves() == [*high, *low, *more]
+    assert (await sealed.verified()).verdict is Verdict.VERIFIED
+
+
+async def test_of_a_gap_what_is_committed_is_sealed_piece_by_piece(
+    sealed: SealedDatabase,
+) -> None:
+    async with AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(sealed.open_transaction()) for _ in range(5)]
+        drawn = [(await insert(connection))[0] for connection in held]
+        high = await sealed.append()
+        await stack.enter_async_context(sealed.sealing())
+        await all_sealed(sealed)
+        for number in (2, 0, 4):
+            await held[number].commit()
+            await all_sealed(sealed)
+        await held[1].rollback()
+        await held[3].commit()
+        await all_sealed(sealed)
+        wanted = [*high, drawn[2], drawn[0], drawn[4], drawn[3]]
+        assert await sealed.leaves() == wanted
+
+
+async def test_numbers_that_were_rolled_back_are_forgotten(sealed: SealedDatabase) -> None:
+    """But for as long as a transaction that began before them still runs."""
+    log = PostgresSealingLog(sealed.database, gap_seconds=0.0)
+    async with (
+        sealed.open_transaction() as lost,
+        sealed.open_transaction() as running,
+        sealed.sealing(log=log),
+    ):
+        low = await insert(lost, 3)
+        await insert(running)
+        await sealed.append()
+        await all_sealed(sealed)
+        await lost.rollback()
+        for _ in range(3):
+            await sealed.append()
+            await all_sealed(sealed)
+        assert (await sealed.state())[1] == min(low) - 1
+        await running.commit()
+
+        async def settled() -> bool:
+            [highest] = await sealed.append()
+            await all_sealed(sealed)
+            return (await sealed.state())[1] == highest
+
+        await until(settled)
+
+
+async def test_a_gap_is_looked_at_for_its_time_whatever_transactions_say(
+    sealed: SealedDatabase,
+) -> None:
+    """A number can be drawn a moment before its transaction has an id."""
+    async with sealed.open_transaction() as lost, sealed.sealing():
+        low = await insert(lost)
+        await sealed.append()
+        await all_sealed(sealed)
+        await lost.rollback()
+        for _ in range(5):
+            await sealed.append()
+            await all_sealed(sealed)
+        assert (await sealed.state())[1] == low[0] - 1
+
+
+async def test_who_takes_over_finds_the_gaps_of_the_one_before(sealed: SealedDatabase) -> None:
+    first = await sealed.append(2)
+    async with sealed.open_transaction() as early, sealed.open_transaction() as late:
+        low = await insert(early, 2)
+        middle = await sealed.append(2)
+        later = await insert(late, 2)
+        high = await sealed.append(2)
+        await sealed.sealer().seal_now()
+        assert await sealed.leaves() == [*first, *middle, *high]
+        await late.commit()
+        await sealed.sealer().seal_now()
+        await early.commit()
+        await sealed.sealer().seal_now()
+    assert await sealed.leaves() == [*first, *middle, *high, *later, *low]
+    assert (await sealed.verified()).verdict is Verdict.VERIFIED
+
+
+async def test_a_growth_that_fails_forgets_nothing(sealed: SealedDatabase) -> None:
+    async with sealed.open_transaction() as late, sealed.log.lead() as sealing:
+        low = await insert(late)
+        high = await sealed.append(2)
+        assert (await sealing.state()).size == 0
+        leaves = await sealing.unsealed(10)
+        assert [leaf.position for leaf in leaves] == high
+        growth = TreeGrowth(0, {})
+        growth.extend([leaf.hash for leaf in leaves])
+        await sealed.tamper("UPDATE strongroom.log_tree SET size = 1")
+        with pytest.raises(Overtaken):
+            await sealing.extend(0, leaves, growth.changed())
+        assert await sealed.leaves() == []
+        assert await sealed.query("SELECT 1 FROM strongroom.log_tiles") == []
+        await sealed.tamper("UPDATE strongroom.log_tree SET size = 0")
+        assert await sealing.unsealed(10) == leaves
+        await sealing.extend(0, leaves, growth.changed())
+        await late.commit()
+        [found] = await sealing.unsealed(10)
+        assert found.position == low[0]
+
+
+async def test_no_more_than_asked_for_are_handed_out(sealed: SealedDatabase) -> None:
+    async with sealed.open_transaction() as late, sealed.log.lead() as sealing:
+        low = await insert(late, 4)
+        high = await sealed.append(3)
+        size, found = 0, []
+        for limit in (2, 3, 3, 3, 3):
+            assert (await sealing.state()).size == size
+            leaves = await sealing.unsealed(limit)
+            growth = TreeGrowth(size, await sealing.tiles(edge_tiles(size)))
+            growth.extend([leaf.hash for leaf in leaves])
+            await sealing.extend(size, leaves, growth.changed())
+            found.append([leaf.position for leaf in leaves])
+            size += len(leaves)
+            if size == 2:
+                await late.commit()
+                high += await sealed.append(3)
+    assert found == [high[:2], low[:3], [low[3], *high[2:4]], high[4:], []]
+
+
+Steps = list[tuple[str, int]]
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["insert", "insert", "commit", "rollback", "seal", "take over"]),
+        st.integers(0, 3),
+    ),
+    max_size=30,
+)
+
+
+@pytest.fixture(scope="module")
+def shared(urls: DatabaseUrls, tmp_path_factory: pytest.TempPathFactory) -> SealedDatabase:
+    """A log that grows over many examples."""
+    return SealedDatabase(urls, Database(urls.app_url), tmp_path_factory.mktemp("shared"))
+
+
+@settings(max_examples=times(25, 1000), suppress_health_check=[HealthCheck.too_slow])
+@given(steps)
+def test_whatever_the_order_each_event_is_sealed_once(shared: SealedDatabase, todo: Steps) -> None:
+    """Transactions that draw numbers, commit or roll back while sealers come and go."""
+    asyncio.run(_each_is_sealed_once(shared, todo))
+
+
+async def _each_is_sealed_once(shared: SealedDatabase, todo: Steps) -> None:
+    log = PostgresSealingLog(shared.database, gap_seconds=0.0)
+    async with AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(shared.open_transaction()) for _ in range(4)]
+        leading = AsyncExitStack()
+        try:
+            sealing = await leading.enter_async_context(log.lead())
+            last: Steps = [("commit", number) for number in range(4)]
+            for step, number in [*todo, *last, ("seal", 0)]:
+                if step == "insert":
+                    await insert(held[number])
+                elif step == "commit":
+                    await held[number].commit()
+                elif step == "rollback":
+                    await held[number].rollback()
+                elif step == "take over":
+                    await leading.aclose()
+                    sealing = await leading.enter_async_context(log.lead())
+                else:
+                    size = (await sealing.state()).size
+                    while leaves := await sealing.unsealed(3):
+                        growth = TreeGrowth(size, await sealing.tiles(edge_tiles(size)))
+                        growth.extend([leaf.hash for leaf in leaves])
+                        await sealing.extend(size, leaves, growth.changed())
+                        size += len(leaves)
+        finally:
+            await leading.aclose()
+    assert sorted(await shared.leaves()) == await shared.positions()
+
+
+async def test_of_two_sealers_one_leads(sealed: SealedDatabase) -> None:
+    first, second = Watching(), Watching()
+    async with sealed.sealing(observer=first), sealed.sealing(observer=second):
+        for _ in range(5):
+            await sealed.append(3)
+            await all_sealed(sealed)
+        with pytest.raises(Overtaken):
+            await sealed.sealer().seal_now()
+        assert sorted([sum(first.leaves), sum(second.leaves)]) == [0, 15]
+    assert (await sealed.verified()).verdict is Verdict.VERIFIED
+
+
+async def test_a_sealer_whose_connection_is_ended_is_succeeded(sealed: SealedDatabase) -> None:
+    first, second = Watching(), Watching()
+    async with sealed.sealing(observer=first):
+        positions = await sealed.append(3)
+        await all_sealed(sealed)
+        async with sealed.sealing(observer=second):
+            for _ in range(2):
+                before = await leader(sealed)
+                assert before is not None
+                await sealed.query("SELECT pg_terminate_backend(%s)", before)
+                positions += await sealed.append(3)
+
+                async def succeeded(before: int = before) -> bool:
+                    return await leader(sealed) not in (None, before)
+
+                await until(succeeded)
+                await all_sealed(sealed)
+    assert await sealed.leaves() == positions
+    assert sum(first.leaves) + sum(second.leaves) == 9
+    assert second.leaves
+    assert (await sealed.verified()).verdict is Verdict.VERIFIED
+
+
+async def test_a_lead_whose_connection_is_lost_does_nothing_more(sealed: SealedDatabase) -> None:
+    await sealed.append()
+    async with sealed.log.lead() as sealing:
+        assert (await sealing.state()).size == 0
+        leaves = await sealing.unsealed(10)
+        growth = TreeGrowth(0, {})
+        growth.extend([leaf.hash for leaf in leaves])
+        await sealed.query("SELECT pg_terminate_backend(%s)", await leader(sealed))
+        await sealed.sealer().seal_now()
+        with pytest.raises(VaultError) as caught:
+            await sealing.extend(0, leaves, growth.changed())
+    assert caught.value.code is Code.DATABASE_UNAVAILABLE
+    assert len(await sealed.leaves()) == 1
+    assert (await sealed.verified()).verdict is Verdict.VERIFIED
+
+
+async def test_a_database_that_is_away_does_not_end_a_sealer(sealed: SealedDatabase) -> None:
+    await admit(sealed, False)
+    with capture_logs() as lines:
+        async with sealed.sealing():
+
+            async def told() -> bool:
+                return {"sealing_failed"} == {line["event"] for line in lines} - {"database_error"}
+
+            await until(told)
+            await admit(sealed, True)
+            await sealed.append()
+            await all_sealed(sealed)
+
+
+async def test_sealing_once_leaves_the_lead_to_others(sealed: SealedDatabase) -> None:
+    await sealed.append(2)
+    sealer = sealed.sealer()
+    await sealer.seal_now()
+    await sealer.seal_now()
+    await signed_at(sealed, 2)
+    assert await sealed.loose() == []
+    assert await leader(sealed) is None
+    async with sealed.sealing():
+        await sealed.append()
+        await all_sealed(sealed)
+
+
+async def test_what_was_recorded_before_the_end_is_signed_at_the_end(
+    sealed: SealedDatabase,
+) -> None:
+    """Also where the sealer that ends had to wait for another to end first."""
+    first, second = sealed.sealer(round_seconds=60.0), sealed.sealer(round_seconds=60.0)
+    leading = asyncio.create_task(first.run())
+
+    async def leads() -> bool:
+        return await leader(sealed) is not None
+
+    await until(leads)
+    waiting = asyncio.create_task(second.run())
+    await sealed.append(3)
+    await first.stop(leading)
+    await signed_at(sealed, 3)
+    await sealed.append()
+    await second.stop(waiting)
+    await signed_at(sealed, 3, 4)
+    assert await sealed.loose() == []
+    assert leading.done()
+    assert waiting.done()
+    bundle = await sealed.export()
+    assert verify_bundle(BytesIO(bundle), sealed.key).checkpoints == 2
+
+
+async def test_the_end_is_not_held_up_by_one_that_leads_elsewhere(sealed: SealedDatabase) -> None:
+    async with sealed.log.lead():
+        sealer = sealed.sealer()
+        task = asyncio.create_task(sealer.run())
+        await sealed.append()
+        await sealer.stop(task)
+        assert task.done()
+        assert await sealed.leaves() == []
