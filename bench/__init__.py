@@ -7,4 +7,5 @@
 - ``load``     a small HTTP load generator
 - ``service``  the real service on a database of its own
 - ``values``   synthetic card numbers
+- ``sanctions_screening``  recall, precision and speed of that report; run by itself
 """

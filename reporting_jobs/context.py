@@ -91,7 +91,7 @@ class RunVault(Protocol):
 
     def events(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """Audit events of the tenant, newest first; filters as the client's
-        ``audit_events``."""
+        ``audit_events``. What a run did has its id in ``detail``, as ``run``."""
 
     def inventory(self) -> Sequence[Holding]:
         """What is stored, by class and key, without a value."""

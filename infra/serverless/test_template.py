@@ -238,6 +238,7 @@ def test_the_template_has_no_finding(resources: dict[str, Any]) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning")  # what moto does not play
 def test_it_deploys(osls: Osls) -> None:
     osls.run("deploy", "--stage", "dev")
     stack = osls.client("cloudformation").describe_stacks(StackName="strongroom-reports-dev")

@@ -88,7 +88,7 @@ RIGHTS = {
     ),
     "job:access_review": READS_LOG,
     "job:pci_inventory": READS_LOG,
-    "job:retention_purge": Rights(delete=ALL),
+    "job:retention_purge": Rights(delete=ALL, vault=frozenset({Action.READ_AUDIT})),
     "job:subject_access": Rights(
         reveals=(Reveal(ALL, FORMS, one("subject_access")),),
         vault=frozenset({Action.READ_AUDIT, Action.EXPORT_SUBJECT}),
