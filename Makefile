@@ -3,12 +3,12 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint infra-check soak lock clean
+.PHONY: help demo test bench lint infra-check package soak lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 CODE := vault_service reporting_jobs
-CHECKED := $(CODE) bench tests
+CHECKED := $(CODE) bench infra tests
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PROJECT := pyproject.toml README.md LICENSE
 # The first Python that runs and is new enough; override with `make PYTHON=...`.
@@ -36,8 +36,13 @@ lint: $(VENV)/dev.stamp ## Check style, types, floors, security and dependencies
 	$(BIN)/bandit --quiet --configfile pyproject.toml --confidence-level medium --recursive $(CODE)
 	$(BIN)/deptry $(CODE)
 
-infra-check: $(VENV)/dev.stamp ## Check the container image's recipe
+infra-check: $(VENV)/dev.stamp package ## Check the container image's recipe and the Lambdas' template
 	$(BIN)/python -m pytest -q tests/architecture/test_dockerfile.py
+	npm ci --no-audit --no-fund --prefix infra/serverless
+	$(BIN)/python -m pytest -q -p no:cacheprovider infra/serverless
+
+package: $(VENV)/dev.stamp ## Build what Lambda runs, for arm64, into build/lambda
+	$(BIN)/python infra/serverless/artefact.py build/lambda
 
 soak: $(VENV)/dev.stamp ## Run the suite with the long counts of kills, faults and examples
 	STRONGROOM_SOAK=1 $(BIN)/python -m pytest -n 2
@@ -45,8 +50,11 @@ soak: $(VENV)/dev.stamp ## Run the suite with the long counts of kills, faults a
 lock: $(VENV)/dev.stamp ## Resolve the dependencies anew, within what pyproject.toml allows
 	$(COMPILE) --group build --output-file requirements.lock
 	$(COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
+	$(RESOLVE) --extra reports --constraints requirements.lock \
+		--output-file infra/serverless/requirements.lock
 
-COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --all-extras --universal \
+COMPILE = $(RESOLVE) --all-extras
+RESOLVE = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal \
 	--python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock"
 

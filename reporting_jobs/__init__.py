@@ -3,8 +3,14 @@ and read every value through ``/v1/detokenize`` under a principal and purpose of
 
 - ``definitions``: finds the reports; ``reports``: one module a report
 - ``context``: what a report is given, and what it gives back
+- ``runner``: one run, from a signed order to a sealed output; ``lease``: keeps it meanwhile;
+  ``failures``: the codes that it may end with
+- ``outputs``: rows as pieces of a file; ``suppression``: small groups are not shown
+- ``recipients``, ``sealing``: who an output is for, and its sealing; ``stores``: where it is
+  kept; ``places``: recipients' keys and inputs; ``manifest``: its verification, offline
+- ``handlers``: entries of Lambda; ``queue``: messages of SQS; ``settings``, ``wiring``: from
+  the environment to a runner
 - ``people``, ``moments``, ``byte_stream``: values by class and person, times, streams
-- ``suppression``: small groups are not shown
 - ``screening``: a person against a sanctions list (``sanctions_list``); ``name_forms``,
   ``name_index`` and ``birth_dates`` say how alike two people are
 """

@@ -1,7 +1,7 @@
-"""Pieces of bytes as a file that is read from front to back."""
+"""Pieces of bytes: as a file that is read from front to back, and watched on their way."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 
@@ -28,3 +28,18 @@ class _Pieces(io.RawIOBase):
 def stream_of(pieces: Iterator[bytes]) -> BinaryIO:
     """A stream that holds one piece at a time."""
     return io.BufferedReader(_Pieces(pieces))
+
+
+class Watched:
+    """Pieces, and whether it was making them that failed, rather than what took them."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+        self.failed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._pieces
+        except Exception:
+            self.failed = True
+            raise

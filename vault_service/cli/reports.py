@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from vault_service.cli.operation import stop
+from vault_service.cli.report_files import open_output, verify_output
 from vault_service.cli.report_texts import binding_lines, parameters_of, report_lines, run_lines
 from vault_service.client import Client
 from vault_service.client.errors import RequestRefused, StrongroomError
@@ -22,6 +23,8 @@ from vault_service.client.reports import Reporting
 from vault_service.domain.reports import ENDS, LIVE, RunState
 
 app = typer.Typer(help="Run, approve and receive reports.", no_args_is_help=True)
+app.command("open")(open_output)
+app.command("verify")(verify_output)
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's id: run_…")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]

@@ -9,6 +9,7 @@ import base64
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from vault_service.client.errors import ClientMisconfigured
 
@@ -80,13 +81,14 @@ class Credentials:
         return "Credentials(…)"
 
 
-def sts_token(audience: str, region: str) -> str:
+def sts_token(audience: str, region: str, *, session: Any = None) -> str:
     """A credential that proves the AWS role this process runs as, good for a minute.
 
     ``audience`` is the name the vault expects (it is signed as the header
     ``x-strongroom-audience``, so a token made for one vault does not open another);
     ``region`` names the regional STS endpoint. Credentials come from boto's own
-    chain. Use it through a function, so that it is renewed:
+    chain, or from a ``session`` of botocore with those of another role. Use it
+    through a function, so that it is renewed:
     ``Client(token=lambda: sts_token("strongroom", "eu-west-1"))``. Raises
     :class:`ClientMisconfigured` where botocore or AWS credentials are missing.
     """
@@ -97,7 +99,7 @@ def sts_token(audience: str, region: str) -> str:
         raise ClientMisconfigured(
             "AWS credentials need botocore: pip install 'strongroom[reports]' or botocore."
         ) from None
-    session = botocore.session.get_session()
+    session = session or botocore.session.get_session()
     credentials = session.get_credentials()
     if credentials is None:
         raise ClientMisconfigured("boto finds no AWS credentials in its chain.")

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from vault_service.domain.notes import NoteMalformed, VerifierKey, open_note
+from vault_service.domain.notes import NoteMalformed, VerifierKey, open_note, parse_note
 from vault_service.domain.reports import ReportDefinition, Run, canonical
 
 ORDER: Final = "strongroom/report-order"
@@ -157,6 +157,11 @@ def read_order(text: str) -> WorkOrder:
 def open_manifest(note: str, key: VerifierKey) -> Manifest:
     """The manifest in a note that ``key`` signed; ``NoteError`` for any other."""
     return _read(open_note(note, key), MANIFEST, Manifest)
+
+
+def read_manifest(note: str) -> Manifest:
+    """The manifest in a note, of which nothing is verified; ``NoteMalformed``."""
+    return _read(parse_note(note).text, MANIFEST, Manifest)
 
 
 def _text(kind: str, content: WorkOrder | Manifest) -> str:

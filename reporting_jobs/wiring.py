@@ -1,0 +1,82 @@
+"""Puts a runner together from the settings, and opens the vault for each report's job."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from reporting_jobs.places import place
+from reporting_jobs.runner import JobVault, Runner
+from reporting_jobs.settings import JobSettings
+from reporting_jobs.stores import FolderStore, S3Store, Store
+from vault_service.client.credentials import sts_token
+from vault_service.client.reports import RunClient
+from vault_service.client.sync import Client
+from vault_service.domain.errors import ConfigurationError
+
+OpenClient = Callable[[str], AbstractContextManager[Client]]
+"""Opens the vault as the job of a report."""
+
+
+def runner(settings: JobSettings) -> Runner:
+    """The runner of these settings. Nothing is asked of anybody yet."""
+    clients = opener(settings)
+
+    @contextmanager
+    def vault(report: str) -> Iterator[JobVault]:
+        with clients(report) as client:
+            yield cast(JobVault, RunClient(client))
+
+    return Runner(
+        vault=vault,
+        store=_store(settings),
+        key=settings.key,
+        recipients=place(settings.recipients) if settings.recipients else None,
+        inputs=place(settings.inputs) if settings.inputs else None,
+    )
+
+
+def opener(settings: JobSettings) -> OpenClient:
+    """Opens clients of the vault, each with the credential of the report's job."""
+
+    def client(report: str) -> Client:
+        return Client(settings.url, _credential(settings, report), concurrency=2)
+
+    return client
+
+
+def _store(settings: JobSettings) -> Store:
+    if settings.outputs.startswith("s3://"):
+        bucket, _, prefix = settings.outputs.removeprefix("s3://").partition("/")
+        return S3Store(bucket, prefix, settings.retention_days)
+    return FolderStore(Path(settings.outputs))
+
+
+def _credential(settings: JobSettings, report: str) -> "str | Callable[[], str]":
+    if settings.tokens is not None:
+        try:
+            return (settings.tokens / report).read_text(encoding="ascii").strip()
+        except OSError:
+            raise ConfigurationError(
+                f"STRONGROOM_REPORT_TOKENS has no file {report}; put the API key of"
+                f" job:{report} there (`strongroom principal issue-key job:{report}`)."
+            ) from None
+    if settings.token:
+        return settings.token
+    role = settings.role.replace("{report}", report.replace("_", "-"))
+    return lambda: sts_token(settings.audience, settings.region, session=_session(role, report))
+
+
+def _session(role: str, report: str) -> Any:
+    """A session of botocore with the credentials of ``role``; ``None`` for this process's
+    own."""
+    if not role:
+        return None
+    import botocore.session
+
+    session = botocore.session.get_session()
+    taken = session.create_client("sts").assume_role(
+        RoleArn=role, RoleSessionName=f"strongroom-{report}"[:64], DurationSeconds=900
+    )["Credentials"]
+    session.set_credentials(taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
+    return session
