@@ -83,7 +83,7 @@ async def test_a_folder_gives_nothing_of_elsewhere(tmp_path: Path) -> None:
             await read(FileOutputs(folder), name)
 
 
-@pytest.mark.parametrize("mode", [Mode.ACCESS_DENIED, Mode.SERVER_ERROR, Mode.GARBAGE])
+@pytest.mark.parametrize("mode", [Mode.ACCESS_DENIED, Mode.SERVER_ERROR])
 async def test_a_bucket_that_cannot_be_read_is_told_apart(
     s3: S3FaultProxy, monkeypatch: pytest.MonkeyPatch, mode: Mode
 ) -> None:
