@@ -8,8 +8,8 @@ and read every value through ``/v1/detokenize`` under a principal and purpose of
 - ``outputs``: rows as pieces of a file; ``suppression``: small groups are not shown
 - ``recipients``, ``sealing``: who an output is for, and its sealing; ``stores``: where it is
   kept; ``places``: recipients' keys and inputs; ``manifest``: its verification, offline
-- ``handlers``: entries of Lambda; ``queue``: messages of SQS; ``settings``, ``wiring``: from
-  the environment to a runner
+- ``handlers``: entries of Lambda; ``queue``: messages of SQS; ``worker``: the same outside
+  AWS; ``settings``, ``wiring``: from the environment to a runner
 - ``people``, ``moments``, ``byte_stream``: values by class and person, times, streams
 - ``screening``: a person against a sanctions list (``sanctions_list``); ``name_forms``,
   ``name_index`` and ``birth_dates`` say how alike two people are

@@ -15,8 +15,6 @@ from reporting_jobs.failures import OrderRefused
 from reporting_jobs.runner import Outcome, Runner
 from reporting_jobs.settings import JobSettings, load
 from vault_service.client.report_results import RunInfo
-from vault_service.client.reports import Reporting
-from vault_service.domain.errors import ConfigurationError
 
 Handler = Callable[[Mapping[str, Any], Any], dict[str, Any]]
 _REQUEST: Final = frozenset({"report", "parameters", "recipient", "format", "period"})
@@ -48,18 +46,13 @@ def _report(report: str, event: Mapping[str, Any], context: Any) -> dict[str, An
 
 
 def _requested(report: str, event: Mapping[str, Any]) -> RunInfo:
-    settings = _settings()
     if event.get("source") == "aws.events":
         asked: dict[str, Any] = {"period": event["time"]}
     else:
         if not event.keys() <= _REQUEST or event.get("report", report) != report:
             raise OrderRefused("not a request for this report")
         asked = {name: event[name] for name in event if name != "report"}
-    asked.setdefault("recipient", settings.recipient)
-    if not asked["recipient"]:
-        raise ConfigurationError("No recipient: set STRONGROOM_REPORT_RECIPIENT, or name one.")
-    with wiring.opener(settings)(report) as client:
-        return Reporting(client).request_run(report, **asked)
+    return wiring.request_run(_settings(), report, asked)
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:

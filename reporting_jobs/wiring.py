@@ -1,6 +1,6 @@
 """Puts a runner together from the settings, and opens the vault for each report's job."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +10,8 @@ from reporting_jobs.runner import JobVault, Runner
 from reporting_jobs.settings import JobSettings
 from reporting_jobs.stores import FolderStore, S3Store, Store
 from vault_service.client.credentials import sts_token
-from vault_service.client.reports import RunClient
+from vault_service.client.report_results import RunInfo
+from vault_service.client.reports import Reporting, RunClient
 from vault_service.client.sync import Client
 from vault_service.domain.errors import ConfigurationError
 
@@ -43,6 +44,16 @@ def opener(settings: JobSettings) -> OpenClient:
         return Client(settings.url, _credential(settings, report), concurrency=2)
 
     return client
+
+
+def request_run(settings: JobSettings, report: str, asked: Mapping[str, Any]) -> RunInfo:
+    """Ask for a run as the report's job, for the recipient of the settings unless another
+    is ``asked`` for."""
+    recipient = asked.get("recipient") or settings.recipient
+    if not recipient:
+        raise ConfigurationError("No recipient: set STRONGROOM_REPORT_RECIPIENT, or name one.")
+    with opener(settings)(report) as client:
+        return Reporting(client).request_run(report, **{**asked, "recipient": recipient})
 
 
 def _store(settings: JobSettings) -> Store:

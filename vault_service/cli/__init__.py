@@ -12,7 +12,8 @@
   ``audit_export``: bundles, receipts, checkpoints, the key
 - ``audit_archive``: months past their retention, into files
 - ``audit_verify``: the check of an export of the log, without the service
-- ``reports``: reports for people; ``report_texts``: how they are told
+- ``reports``: reports for people; ``report_texts``: how they are told; ``report_files``:
+  sealed outputs, opened and verified; ``report_worker``: jobs outside AWS
 - ``doctor``: is this installation sound; ``doctor_checks`` asks, ``doctor_database`` and
   ``doctor_log`` what concerns these
 - ``files``, ``scan``: files through the vault, and what escaped it

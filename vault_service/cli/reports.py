@@ -16,6 +16,7 @@ from rich.console import Console
 from vault_service.cli.operation import stop
 from vault_service.cli.report_files import open_output, verify_output
 from vault_service.cli.report_texts import binding_lines, parameters_of, report_lines, run_lines
+from vault_service.cli.report_worker import make_here, work
 from vault_service.client import Client
 from vault_service.client.errors import RequestRefused, StrongroomError
 from vault_service.client.report_results import ReportInfo, RunInfo
@@ -25,6 +26,7 @@ from vault_service.domain.reports import ENDS, LIVE, RunState
 app = typer.Typer(help="Run, approve and receive reports.", no_args_is_help=True)
 app.command("open")(open_output)
 app.command("verify")(verify_output)
+app.command("worker")(work)
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's id: run_…")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
@@ -84,6 +86,9 @@ def run_report(
     ] = None,
     row_cap: Annotated[int | None, typer.Option(min=1, help="The most rows it may have.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the run has ended.")] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Make it here, as its job, once it is approved.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask for a run of a report. The same request again finds the run that is there.
@@ -108,10 +113,13 @@ def run_report(
                 " name a --period.",
                 err=True,
             )
+        if local and run.order is not None:
+            make_here(run.order)
+            run = reporting.run(run.id)
         if wait:
             run = _ended(reporting, run)
     _show(run, as_json)
-    if wait and run.state != RunState.SUCCEEDED:
+    if (wait or (local and run.order is not None)) and run.state != RunState.SUCCEEDED:
         raise typer.Exit(1)
 
 
