@@ -20,10 +20,12 @@ class Load:
     unexpected: dict[int, int] = field(default_factory=dict)
     answers: list[bytes] = field(default_factory=list, repr=False)
 
-    def percentile(self, share: float) -> float:
-        """The latency that ``share`` of the requests stayed within, in milliseconds."""
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000
+
+def percentiles(seconds: Sequence[float]) -> tuple[float, float]:
+    """The latencies that half and 99 % stayed within, in milliseconds."""
+    ordered = sorted(seconds)
+    half, most = (ordered[min(len(ordered) - 1, int(s * len(ordered)))] for s in (0.5, 0.99))
+    return half * 1000, most * 1000
 
 
 def request(path: str, key: str, body: bytes, port: int) -> bytes:
@@ -33,6 +35,12 @@ def request(path: str, key: str, body: bytes, port: int) -> bytes:
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def get(path: str, key: str, port: int) -> bytes:
+    """The bytes of one GET."""
+    head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n\r\n"
+    return head.encode()
 
 
 class _Caller(asyncio.Protocol):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from bench import log_report
 from bench.figures import CALLERS, SINGLE_CALLERS, Figures
 from bench.service import SHARED_BUFFERS
 
@@ -58,8 +59,8 @@ def render(figures: Figures, arguments: argparse.Namespace) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, base, wanted in _RATIOS:
-        ratios = [a / b for a, b in zip(figures.rates[name], figures.rates[base], strict=True)]
-        lines.append(_row(figures, name, f"{statistics.median(ratios):.2f}", f"≥ {wanted}"))
+        ratio = statistics.median(figures.ratios(name, base))
+        lines.append(_row(figures, name, f"{ratio:.2f}", f"≥ {wanted}"))
     for name, least in _RATES:
         lines.append(_row(figures, name, "", f"≥ {least:,}/s"))
     floors = ("floor insert", "floor insert, one index", "floor read")
@@ -78,7 +79,7 @@ def render(figures: Figures, arguments: argparse.Namespace) -> str:
         f"Single requests come from {SINGLE_CALLERS} concurrent callers, each waiting for its",
         f"answer and each answer for its own commit; batches from {CALLERS}. p50 and p99 are of",
         "whole requests as the callers saw them.",
-        "",
+        *log_report.lines(figures, arguments.replayed),
     ]
     return "\n".join(lines)
 

@@ -2,24 +2,54 @@
 
 Each ratio is made of two figures of one run on one machine, measured in turn, round by
 round; the median of the rounds is quoted. What a machine does in a second is its own
-affair, what the vault costs beside PostgreSQL on it is ours.
+affair, what the vault costs beside PostgreSQL on it, and its audit log beside the rest, is
+ours.
 """
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from itertools import islice
 from pathlib import Path
 
-from bench import floor, growth, report
-from bench.figures import BATCH, CALLERS, SINGLE_CALLERS, Figures
+from bench import backtest, floor, growth, proofs, report, searches
+from bench.figures import BATCH, CALLERS, SINGLE_CALLERS, UNSEALED, Figures, LogFigures
+from bench.history import History
 from bench.load import drive, request
+from bench.sealer import caught_up, unsealed_age, without_sealer
 from bench.service import Service, running
 from bench.values import card_numbers, detokenize_body, tokenize_body
 
+_SMALL_EXPORT = 100_000
+"""Leaves of the export beside that of the whole log."""
+
 
 def _round(service: Service, figures: Figures, number: int, batches: int, singles: int) -> None:
+    floor.prepare(service.superuser_url, unique=False)
+    rate, _ = floor.insert(service.superuser_url, batches, BATCH)
+    figures.rate("floor insert, one index", rate)
+    floor.prepare(service.superuser_url, unique=True)
+    rate, stored = floor.insert(service.superuser_url, batches, BATCH)
+    figures.rate("floor insert", rate)
+    figures.rate("floor read", floor.read(service.superuser_url, stored))
+    # Which comes first alternates, so that neither always meets the warmer machine.
+    for sealed in (True, False) if number % 2 else (False, True):
+        if sealed:
+            _vault(service, figures, number, batches, singles)
+            figures.unsealed_ages.append(unsealed_age(service))
+        else:
+            with without_sealer(service):
+                _vault(service, figures, number, batches, singles, UNSEALED)
+        rate = caught_up(service)
+        if not sealed:
+            figures.rate("sealing what was left", rate)
+
+
+def _vault(
+    service: Service, figures: Figures, number: int, batches: int, singles: int, suffix: str = ""
+) -> None:
     values = card_numbers(1000 + number)
     port, key = service.port, service.key
 
@@ -34,24 +64,37 @@ def _round(service: Service, figures: Figures, number: int, batches: int, single
 
     service.empty()
     drive(port, tokenize(64, 1), SINGLE_CALLERS)
-    floor.prepare(service.superuser_url, unique=False)
-    rate, _ = floor.insert(service.superuser_url, batches, BATCH)
-    figures.rate("floor insert, one index", rate)
-    floor.prepare(service.superuser_url, unique=True)
-    rate, stored = floor.insert(service.superuser_url, batches, BATCH)
-    figures.rate("floor insert", rate)
-    figures.rate("floor read", floor.read(service.superuser_url, stored))
     prepared = tokenize(batches, BATCH)
     load = drive(port, prepared, CALLERS, keep=True)
-    figures.add("batch tokenize", load, BATCH)
+    figures.add(f"batch tokenize{suffix}", load, BATCH)
     groups = [
         [item["token"] for item in json.loads(answer.partition(b"\r\n\r\n")[2])["items"]]
         for answer in load.answers
     ]
-    figures.add("batch detokenize", drive(port, detokenize(groups), CALLERS), BATCH)
-    figures.add("single tokenize", drive(port, tokenize(singles, 1), SINGLE_CALLERS), 1)
-    tokens = [[token] for group in groups for token in group][:singles]
-    figures.add("single detokenize", drive(port, detokenize(tokens), SINGLE_CALLERS), 1)
+    figures.add(f"batch detokenize{suffix}", drive(port, detokenize(groups), CALLERS), BATCH)
+    prepared = tokenize(singles, 1)
+    figures.add(f"single tokenize{suffix}", drive(port, prepared, SINGLE_CALLERS), 1)
+    prepared = detokenize([[token] for group in groups for token in group][:singles])
+    figures.add(f"single detokenize{suffix}", drive(port, prepared, SINGLE_CALLERS), 1)
+
+
+def _log(service: Service, folder: Path, leaves: int, events: int) -> LogFigures:
+    history = History(service.database_url, events)
+    figures = LogFigures(leaves, events)
+    history.prepare(service.superuser_url)
+    with without_sealer(service):
+        history.fill(leaves)
+        service.vacuum()
+    figures.sealing_rate = caught_up(service)
+    print(f"  sealed {leaves:,}: {figures.sealing_rate:,.0f}/s", file=sys.stderr, flush=True)
+    proofs.measure(service, folder, _SMALL_EXPORT, figures)
+    # A search does not ask what is sealed: the sealer would only be in its way.
+    with without_sealer(service):
+        history.fill(events)
+        service.vacuum()
+        figures.searches = searches.measure(service, history)
+        service.stop()
+    return figures
 
 
 def main() -> None:
@@ -61,17 +104,26 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=100, help="of 1,000, a round")
     parser.add_argument("--singles", type=int, default=10_000, help="requests, a round")
     parser.add_argument("--large", type=int, default=5_000_000, help="rows of the large table")
+    parser.add_argument("--leaves", type=int, default=1_000_000, help="of the log; 0: none")
+    parser.add_argument("--events", type=int, default=5_000_000, help="to search, with the leaves")
+    parser.add_argument("--replayed", type=int, default=50_000, help="events of the backtest")
     parser.add_argument("--output", type=Path, help="write the report here, as Markdown")
     arguments = parser.parse_args()
     figures = Figures()
-    with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as folder:
-        Path(folder).chmod(0o755)
-        with running(Path(folder) / "home", "bench") as service:
+    figures.rate("backtest", backtest.events_per_second(arguments.replayed))
+    with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with running(folder / "home", "bench") as service:
             for number in range(arguments.rounds):
                 print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
                 _round(service, figures, number, arguments.batches, arguments.singles)
             if arguments.large:
                 figures.growth = growth.measure(service, arguments.large)
+        shutil.rmtree(folder / "home")
+        if arguments.leaves:
+            with running(folder / "log", "log") as service:
+                figures.log = _log(service, folder, arguments.leaves, arguments.events)
     text = report.render(figures, arguments)
     print(text)
     if arguments.output is not None:

@@ -28,12 +28,25 @@ SHARED_BUFFERS = "2GB"
 
 @dataclass
 class Service:
-    """A running service. ``key`` is an API key of ``load-tester``."""
+    """A running service. ``environ`` is what it was started with, ``key`` an API key of
+    ``load-tester``."""
 
     port: int
     database_url: str
     superuser_url: str
+    environ: dict[str, str] = field(repr=False)
     key: str = field(repr=False)
+    process: "subprocess.Popen[bytes]" = field(repr=False)
+
+    def issue_key(self, principal: str) -> str:
+        """An API key of another principal."""
+        return asyncio.run(_key(self.environ, principal))
+
+    def stop(self) -> None:
+        """Stop the service, if it still runs; the database stays."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait(timeout=60)
 
     def empty(self) -> None:
         """Empty the token table: each round begins as the floor's does."""
@@ -64,7 +77,7 @@ def running(home: Path, name: str) -> Iterator[Service]:
             "STRONGROOM_PORT": str(port),
             "STRONGROOM_WORKERS": str(WORKERS),
         }
-        key = asyncio.run(_key(environ))
+        key = asyncio.run(_key(environ, "load-tester"))
         process = subprocess.Popen(  # our own program
             [sys.executable, "-m", "vault_service", "serve"],
             env=environ,
@@ -72,17 +85,17 @@ def running(home: Path, name: str) -> Iterator[Service]:
             stdout=subprocess.DEVNULL,
             stderr=(home / "service.log").open("wb"),
         )
+        service = Service(port, urls[APP], urls[SUPERUSER], environ, key, process)
         try:
             _wait(port, process)
-            yield Service(port, urls[APP], urls[SUPERUSER], key)
+            yield service
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=60)
+            service.stop()
 
 
-async def _key(environ: dict[str, str]) -> str:
+async def _key(environ: dict[str, str], principal: str) -> str:
     async with open_services(load(environ)) as services:
-        issued = await services.api_keys.issue("load-tester", "bench")
+        issued = await services.api_keys.issue(principal, "bench")
         return issued.secret.reveal()
 
 

@@ -167,3 +167,55 @@ def test_the_limits_are_the_first_moment_in_and_the_first_out() -> None:
     report = backtest(events, NO_DISPUTES, since=at[1], until=at[3])
     assert report.events == 2
     assert only(report).event_ids == (events[1].id, events[2].id)
+
+
+REPORT = {
+    "name": "access_review",
+    "purpose": "operations",
+    "data_classes": [],
+    "forms": [],
+    "classifications": ["figure"],
+    "row_cap": 10,
+    "needs_approval": False,
+    "scheduled": True,
+}
+
+
+def on_report(principal: str, action: str, **fields: Any) -> AuditEvent:
+    event = reveal(principal=principal, action=action, purpose=None)
+    detail = {"policies": [], "report": REPORT} | fields.pop("detail", {})
+    return replace(event, groups=(), detail=detail, **fields)
+
+
+def test_decisions_on_reports_are_replayed() -> None:
+    runs = on_report(
+        "compliance-officer", "run_report", detail={"policies": ["compliance-runs-reports"]}
+    )
+    denied = on_report("auditor", "run_report", code="access_denied", outcome="denied")
+    report = backtest([runs, denied])
+    assert (report.replayed, report.changed) == (2, False)
+    no_more = changed('== "run-reports" };', '== "runs-no-more" };')
+    change = only(backtest([runs, denied], no_more))
+    assert (change.effect, change.action) == ("newly_denied", "run_report")
+
+
+def test_a_rule_beside_the_policies_is_no_denial_of_theirs() -> None:
+    """The policies allowed it; that the approver had asked for it stood in the way."""
+    event = on_report(
+        "compliance-lead",
+        "approve_report",
+        code="access_denied",
+        outcome="denied",
+        detail={"policies": ["compliance-lead-approves-reports"], "rule": "template_changed"},
+    )
+    report = backtest([event])
+    assert (report.replayed, report.changed) == (1, False)
+
+
+def test_what_was_recorded_without_its_report_cannot_be_replayed() -> None:
+    event = on_report("compliance-officer", "run_report")
+    told = [
+        replace(event, detail={"policies": ["compliance-runs-reports"]}),
+        replace(event, detail={}),
+    ]
+    assert reasons(backtest(told)) == {"no_report": (2, 6)}

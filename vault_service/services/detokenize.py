@@ -148,7 +148,6 @@ class Detokenize:
             item_count=len(command.items),
             purpose=purpose,
             case=command.case,
-            detail=None if context.run is None else {"run": context.run},
         )
 
     def _sort(

@@ -55,6 +55,8 @@ class Recorder:
         inputs: dict[str, Any] = {"type": principal.type.value}
         if principal.tags:
             inputs["tags"] = dict(principal.tags)
+        if context.run is not None:
+            detail = {"run": context.run, **(detail or {})}
         return AuditEvent(
             id=event_id or new_event_id(),
             occurred_at=context.at,

@@ -70,7 +70,6 @@ class Tokens:
             Action.DELETE_TOKEN,
             [_group("ok", stored.record, policies)],
             item_count=1,
-            detail=None if context.run is None else {"run": context.run},
         )
         await self._store.delete(context.principal.tenant, token, event)
 

@@ -30,10 +30,12 @@ _columns = tokens.c
 
 
 class PostgresHoldings:
-    """The token table of one database, without its values."""
+    """The token table of one database, without its values. A page of a class looks at
+    ``walked`` rows at the most."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, walked: int = WALKED) -> None:
         self._database = database
+        self._walked = walked
 
     async def tokens(self, query: TokenQuery) -> tuple[Sequence[TokenEntry], str | None]:
         """See :class:`~vault_service.domain.report_ports.HoldingsReader`."""
@@ -43,7 +45,7 @@ class PostgresHoldings:
             sa.select(tokens)
             .where(_columns.tenant == query.tenant, _columns.token > (query.cursor or ""))
             .order_by(_columns.token)
-            .limit(WALKED)
+            .limit(self._walked)
             .subquery()
         )
         wanted = (
@@ -56,7 +58,7 @@ class PostgresHoldings:
             sa.select(_columns.token)
             .where(_columns.tenant == query.tenant, _columns.token > (query.cursor or ""))
             .order_by(_columns.token)
-            .offset(WALKED - 1)
+            .offset(self._walked - 1)
             .limit(1)
         )
         async with self._database.transaction(query.tenant) as connection:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from vault_service.adapters.postgres import log_statements as sql
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.failures import translated
-from vault_service.adapters.postgres.schema import AUDITOR_ROLE, log_checkpoints, log_tiles
+from vault_service.adapters.postgres.schema import AUDITOR_ROLE
 from vault_service.adapters.postgres.sealing_log import TreeRows
 from vault_service.domain.archives import Month
 from vault_service.domain.bundle import Reason
@@ -37,21 +37,13 @@ class PostgresLogReader:
 
     async def tiles(self, ids: Collection[TileId]) -> Mapping[TileId, bytes]:
         """See :class:`~vault_service.domain.transparency.TreeReader`."""
-        if not ids:
-            return {}
-        c = log_tiles.c
-        query = sa.select(log_tiles).where(sa.tuple_(c.level, c.tile_index).in_(list(ids)))
-        async with self._database.transaction() as connection:
-            rows = await connection.execute(query)
-            return {(row.level, row.tile_index): bytes(row.hashes) for row in rows}
+        async with self._tree() as tree:
+            return await tree.tiles(ids)
 
     async def newest_checkpoint(self) -> StoredCheckpoint | None:
         """See :class:`~vault_service.domain.transparency.TreeReader`."""
-        c = log_checkpoints.c
-        query = sa.select(c.tree_size, c.note, c.created_at).order_by(c.tree_size.desc()).limit(1)
-        async with self._database.transaction() as connection:
-            row = (await connection.execute(query)).first()
-        return None if row is None else StoredCheckpoint(row[0], row[1], row[2])
+        async with self._tree() as tree:
+            return await tree.newest_checkpoint()
 
     async def event(self, tenant: str, event_id: str) -> LoggedEvent | None:
         """See :class:`~vault_service.domain.transparency.LogReader`."""
@@ -82,6 +74,14 @@ class PostgresLogReader:
         async with self._database.transaction() as connection:
             found: datetime | None = await connection.scalar(sa.text(sql.UNSEALED_SINCE))
         return found
+
+    @asynccontextmanager
+    async def _tree(self) -> AsyncIterator[TreeRows]:
+        """The tree's rows, which belong to no tenant: one statement each, where a transaction
+        would be several, and a proof asks more than once."""
+        with translated():
+            async with self._database.hot_connection() as connection:
+                yield TreeRows(connection)
 
     @asynccontextmanager
     async def contents(self) -> AsyncIterator["_Contents"]:

@@ -137,7 +137,8 @@ class PostgresReports:
         if approvals:
             rows = [{f.name: getattr(a, f.name) for f in fields(a)} for a in approvals]
             await connection.execute(sa.insert(report_approvals), rows)
-        await append_events(connection, events)
+        if events:
+            await append_events(connection, events)
 
     async def extend(self, tenant: str, run_id: str, holder: str, until: datetime) -> bool:
         """See :class:`~vault_service.domain.report_ports.ReportStore`."""
