@@ -266,6 +266,20 @@ class Server:
             cursor = connection.execute(statement.encode(), parameters or None)
             return cursor.fetchall() if cursor.description is not None else []
 
+    def command(self, *arguments: str) -> str:
+        """What ``strongroom`` with these arguments prints on the settings of the service;
+        it must exit with 0."""
+        done = subprocess.run(
+            [sys.executable, "-m", "vault_service", *arguments],
+            env=self.settings(),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def close(self) -> None:
         """End the processes and drop the database."""
         for caller in self._callers:

@@ -63,7 +63,8 @@ async def test_a_log_that_was_tampered_with_is_not_signed_again(
                 return sealed.watching.broken[-1:] == [True]
 
             await until(told)
-    assert {line["event"] for line in lines} == {"audit_log_broken"}
+    errors = {line["event"] for line in lines if line["log_level"] != "info"}
+    assert errors == {"audit_log_broken"}
     await sealed.append(5)
     with pytest.raises(LogBroken):
         await sealed.sealer().seal_now()

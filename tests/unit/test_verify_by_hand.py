@@ -2,41 +2,33 @@
 
 import random
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.bundles import KEY, SealedLog, event, events, verified
+from tests.by_hand import run_script, save_script
 from tests.soak import times
 from tests.spoiled_bundles import LOG, MIXED, SIZES, Spoiled, good, spoiled
 
-DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "verify-by-hand.md"
 SMALL: Final = SealedLog(events(7))
 
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    [text] = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
-    path = tmp_path_factory.mktemp("by_hand") / "verify_by_hand.py"
-    path.write_text(text)
-    return path
+    return save_script(tmp_path_factory.mktemp("by_hand"))
 
 
 def by_hand(script: Path, lines: list[bytes], kept: str | None = None) -> int:
     """The script's exit code."""
     path = script.with_name("bundle.ndjson")
     path.write_bytes(b"".join(lines))
-    arguments = [sys.executable, "-I", str(script), str(path), KEY.encode()]
+    kept_path = None
     if kept is not None:
         kept_path = script.with_name("kept")
         kept_path.write_text(kept)
-        arguments.append(str(kept_path))
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    return done.returncode
+    return run_script(script, path, KEY.encode(), kept_path)
 
 
 def test_it_is_short_and_stands_on_little(script: Path) -> None:

@@ -115,10 +115,14 @@ class Endpoint:
             if len(headers) != len(scope["headers"]):
                 refuse_repeats(scope["headers"])
             principal = await self._authenticate(application, headers, scope, request_id)
-            context = RequestContext(principal, request_id, application.clock())
+            try:
+                body = await read_body(headers, receive)
+            finally:
+                # Taken up when it is there: however slowly a caller sends, events stay in order
+                # and nothing is decided by an old time.
+                context = RequestContext(principal, request_id, application.clock())
             if principal.type is PrincipalType.JOB:
                 context = replace(context, run=run_of(headers))
-            body = await read_body(headers, receive)
             query = read_query(scope["query_string"], self.parameters)
             call = Call(application, context, headers, scope["path_params"], query, body)
             answer = await self.handler(call)

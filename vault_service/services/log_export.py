@@ -15,7 +15,7 @@ from vault_service.domain import bundle
 from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.merkle import consistency_proof, frontier_nodes
 from vault_service.domain.notes import VerifierKey
-from vault_service.domain.tiles import TileNodes, tiles_for_consistency, tiles_for_root
+from vault_service.domain.tiles import MissingTile, TileNodes, tiles_for_consistency, tiles_for_root
 from vault_service.domain.transparency import (
     LogContents,
     LoggedEvent,
@@ -99,17 +99,25 @@ async def write(
     key: VerifierKey,
 ) -> AsyncGenerator[bytes, None]:
     """The bundle's lines, some at a time, with the events of ``tenant`` (``None``: of all).
-    Holds a few events in memory."""
+    Holds a few events in memory. Raises ``audit_unavailable`` where the tree in the database
+    is not whole, so that nothing can be shown."""
     joined: list[bytes] = []
     length = 0
-    async for line in _lines(contents, stretch, tenant, origin, key):
-        encoded = bundle.encode(line)
-        joined.append(encoded)
-        length += len(encoded)
-        if length >= _JOINED_BYTES:
-            yield b"".join(joined)
-            joined.clear()
-            length = 0
+    try:
+        async for line in _lines(contents, stretch, tenant, origin, key):
+            encoded = bundle.encode(line)
+            joined.append(encoded)
+            length += len(encoded)
+            if length >= _JOINED_BYTES:
+                yield b"".join(joined)
+                joined.clear()
+                length = 0
+    except MissingTile as missing:
+        raise VaultError(
+            Code.AUDIT_UNAVAILABLE,
+            f"The log's tree is damaged, {missing}, so that it cannot be exported; restore the"
+            " tables log_tiles and log_checkpoints from a backup and find out who changed them.",
+        ) from None
     yield b"".join(joined)
 
 

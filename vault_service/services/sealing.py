@@ -10,6 +10,7 @@ Nothing here holds up a request. What fails is told, counted, and tried again.
 """
 
 import asyncio
+import os
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -91,6 +92,8 @@ class Sealer:
         self._round_seconds = round_seconds
         self._leads = False
         self._checked = False
+        self._sealed = 0
+        self._signed: Checkpoint | None = None
         self._sign_from = datetime.min.replace(tzinfo=UTC)
         self._stopping = asyncio.Event()
 
@@ -101,6 +104,7 @@ class Sealer:
             try:
                 async with self._log.lead() as sealing:
                     self._leads = True
+                    _log.info("sealer_leads", process=os.getpid())
                     await self._lead(sealing)
                     return
             except VaultError as error:
@@ -135,8 +139,8 @@ class Sealer:
         in the way: :class:`LogBroken`, and
         :class:`~vault_service.domain.transparency.Overtaken` where another process leads."""
         async with self._log.lead(wait=False) as sealing:
-            self._checked = False
             try:
+                await self._begin(sealing)
                 while await self._seal(sealing):
                     pass
                 await self._sign(sealing)
@@ -144,10 +148,16 @@ class Sealer:
             except (MissingTile, ProofInvalid):
                 raise LogBroken from None
 
-    async def _lead(self, sealing: Sealing) -> None:
+    async def _begin(self, sealing: Sealing) -> None:
+        """Look at the log before the first change to it: what contradicts what was signed
+        is left as it is found."""
         self._checked = False
+        self._sealed = 0
         with suppress(KeyUnavailable):
             await self._check(sealing)
+
+    async def _lead(self, sealing: Sealing) -> None:
+        await self._begin(sealing)
         housekept = datetime.min.replace(tzinfo=UTC)
         while True:
             stopping = self._stopping.is_set()
@@ -171,6 +181,9 @@ class Sealer:
     async def _seal(self, sealing: Sealing) -> bool:
         """Put committed events into the tree; whether there may be more of them."""
         size = (await sealing.state()).size
+        if size < self._sealed:
+            raise LogBroken
+        self._sealed = size
         leaves = await sealing.unsealed(_BATCH)
         if leaves:
             growth = TreeGrowth(size, await sealing.tiles(edge_tiles(size)))
@@ -211,40 +224,52 @@ class Sealer:
             return
         key = await self._signer.open()
         root = await self._root(sealing, size)
+        if self._signed is not None:
+            await self._hold(sealing, self._signed)
         if newest is not None:
-            old = self._opened(newest.note, key)
+            old = self._opened(newest.note, key, newest.size)
             nodes = TileNodes(await sealing.tiles(tiles_for_consistency(old.size, size)))
             proof = consistency_proof(old.size, size, nodes.node)
             verify_consistency(old.size, old.root, size, root, proof)  # RFC 6962 2.1.2
-        text = Checkpoint(self._origin, size, root).text()
+        signed = Checkpoint(self._origin, size, root)
+        text = signed.text()
         signature = await self._signer.sign(text.encode())
         note = f"{text}\n{sign_line(key.name, key.key_id, signature)}"
         await sealing.keep_checkpoint(StoredCheckpoint(size, note, self._clock()))
+        self._signed = signed
         self._observer.signed()
 
     async def _check(self, sealing: Sealing) -> None:
-        """Hold the tree against the newest checkpoint in the database and against the copy
-        that is kept elsewhere."""
-        await self._signer.open()
+        """Hold the tree against the newest checkpoint in the database, against the copy
+        that is kept elsewhere, and against what this process signed."""
+        key = await self._signer.open()
         newest = await sealing.newest_checkpoint()
         if newest is not None:
-            await self._compare(sealing, newest.note)
+            await self._hold(sealing, self._opened(newest.note, key, newest.size))
+        if self._signed is not None:
+            await self._hold(sealing, self._signed)
         await self._copies.check(sealing)
         self._checked = True
         self._observer.log_broken(False)
 
     async def _compare(self, sealing: Sealing, note: str) -> None:
-        old = self._opened(note, await self._signer.open())
-        if old.size > (await sealing.state()).size:
-            raise LogBroken
-        if old.root != await self._root(sealing, old.size):
+        await self._hold(sealing, self._opened(note, await self._signer.open()))
+
+    async def _hold(self, sealing: Sealing, old: Checkpoint) -> None:
+        """Raise :class:`LogBroken` unless the tree begins with that of ``old``."""
+        size = (await sealing.state()).size
+        if old.size > size or old.root != await self._root(sealing, old.size):
             raise LogBroken
 
-    def _opened(self, note: str, key: VerifierKey) -> Checkpoint:
+    def _opened(self, note: str, key: VerifierKey, size: int | None = None) -> Checkpoint:
+        """A signed checkpoint, of a tree of ``size``; :class:`LogBroken` where it is none."""
         try:
-            return open_checkpoint(note, key, self._origin)
+            checkpoint = open_checkpoint(note, key, self._origin)
         except NoteError:
             raise LogBroken from None
+        if size not in (None, checkpoint.size):
+            raise LogBroken
+        return checkpoint
 
     async def _root(self, sealing: Sealing, size: int) -> bytes:
         nodes = TileNodes(await sealing.tiles(tiles_for_root(size)))

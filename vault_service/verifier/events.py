@@ -11,7 +11,8 @@ from vault_service.verifier.seen import SeenIds
 from vault_service.verifier.told import EventUnreadable
 
 SEALED_WITHIN = timedelta(minutes=5)
-"""A sealer that runs has every event in the tree sooner; later, operators are alarmed."""
+"""A sealer that runs has every event in the tree sooner; later, operators are alarmed. Requests
+are answered sooner too, so that events are not more out of order than this."""
 
 _sha256 = hashlib.sha256
 
@@ -42,6 +43,7 @@ class EventCheck:
         self._findings = findings
         self._ids = SeenIds()
         self._altered: list[_Altered] = []
+        self._missing: dict[bytes, tuple[int, int]] = {}
         self.events = 0
         self.unsealed = 0
         self.withheld: dict[str, Stretch] = {}
@@ -65,13 +67,7 @@ class EventCheck:
                 line=line,
             )
             return
-        time = said.time
-        if self.latest is None or self.earliest is None:
-            self.earliest = self.latest = time
-        elif time > self.latest:
-            self.latest = time
-        elif time < self.earliest:
-            self.earliest = time
+        self._note_time(said, event.leaf, line)
         if self._tenant is not None and said.tenant != self._tenant:
             self._out_of_scope(said.id, event.leaf, line)
         if not self._ids.add(said.id):
@@ -92,12 +88,14 @@ class EventCheck:
             stretch.count += 1
             stretch.last = leaf.leaf
         if leaf.why == "missing":
-            self._findings.add(
+            place = self._findings.add(
                 Kind.EVENT_MISSING,
                 f"The event of leaf {leaf.leaf} was sealed, and is not in the database any more.",
                 leaf=leaf.leaf,
                 line=line,
             )
+            if place is not None:
+                self._missing[leaf.hash] = leaf.leaf, place
         elif leaf.why == "tenant" and self._tenant is None:
             self._findings.add(
                 Kind.EVENT_HIDDEN,
@@ -119,6 +117,8 @@ class EventCheck:
             return
         if self._tenant is not None and said.tenant != self._tenant:
             self._out_of_scope(said.id, None, line)
+        if self._found_again(event.body, said.id):
+            return
         if not self._ids.add(said.id):
             self._findings.add(
                 Kind.EVENT_REPEATED,
@@ -147,6 +147,42 @@ class EventCheck:
                     text=f"Leaf {each.leaf} holds the event that was sealed as leaf {leaf}: events"
                     " changed places.",
                 )
+
+    def _found_again(self, body: bytes, event_id: str) -> bool:
+        """Whether an event outside the tree is that of a leaf whose event is missing."""
+        if not self._missing:
+            return False
+        leaf, place = self._missing.pop(_sha256(b"\x00" + body).digest(), (0, None))
+        if place is None:
+            return False
+        self._findings.kept[place] = replace(
+            self._findings.kept[place],
+            kind=Kind.EVENT_MOVED,
+            text=f"The event of leaf {leaf}, {event_id}, stands elsewhere in the database than"
+            " where it was sealed.",
+            event_id=event_id,
+        )
+        return True
+
+    def _note_time(self, said: told.Known, leaf: int, line: int) -> None:
+        """A sealed event's time, which must be about in order: a sealer that was away for
+        hours still takes events as they were committed."""
+        time = said.time
+        if self.latest is None or self.earliest is None:
+            self.earliest = self.latest = time
+        elif time > self.latest:
+            self.latest = time
+        elif time < self.latest - SEALED_WITHIN:
+            self._findings.add(
+                Kind.EVENT_BACKDATED,
+                f"Leaf {leaf} was sealed as it is, after events that say they happened more than"
+                f" 5 minutes later than its event, {said.id}: it was put into the database"
+                " afterwards, or a clock was wrong.",
+                leaf=leaf,
+                event_id=said.id,
+                line=line,
+            )
+        self.earliest = min(self.earliest, time)
 
     def _note_altered(self, event: bundle.Event, found: bytes, line: int) -> None:
         try:

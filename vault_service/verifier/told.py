@@ -12,7 +12,9 @@ class EventUnreadable(ValueError):
     """The bytes are not an event of the encoding known here."""
 
 
-class _Known(msgspec.Struct):
+class Known(msgspec.Struct):
+    """What every event says."""
+
     v: Literal[1]
     id: str
     time: Annotated[datetime, msgspec.Meta(tz=True)]
@@ -23,7 +25,7 @@ class _Group(msgspec.Struct):
     tokens: list[str] = []
 
 
-class _Whole(_Known):
+class _Whole(Known):
     action: str
     outcome: str
     principal: str | None = None
@@ -32,13 +34,13 @@ class _Whole(_Known):
     groups: list[_Group] = []
 
 
-_read: Final = msgspec.json.Decoder(_Known).decode
+_read: Final = msgspec.json.Decoder(Known).decode
 _read_whole: Final = msgspec.json.Decoder(_Whole).decode
 _read_any: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _write: Final = msgspec.json.Encoder(order="sorted").encode
 
 
-def read(body: bytes) -> _Known:
+def read(body: bytes) -> Known:
     """Id, time and tenant; :class:`EventUnreadable` where there are none."""
     try:
         return _read(body)
@@ -54,7 +56,7 @@ def read_whole(body: bytes) -> _Whole:
         raise EventUnreadable("not an event") from None
 
 
-def read_canonical(body: bytes) -> _Known:
+def read_canonical(body: bytes) -> Known:
     """As :func:`read`, for bytes that no hash vouches for: :class:`EventUnreadable` where
     they are not in the canonical spelling, too."""
     try:

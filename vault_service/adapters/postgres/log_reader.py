@@ -135,11 +135,13 @@ class _Contents(TreeRows):
 
     async def tail(self, tenant: str | None, size: int) -> AsyncIterator[bytes]:
         """See :class:`~vault_service.domain.transparency.LogContents`."""
-        after, count = 0, 1
-        while rows := await self._rows(sql.TAIL, (after, size, tenant, tenant, count)):
-            for _, body in rows:
+        rows = await self._rows(sql.TAIL, (size, tenant, tenant, 1))
+        while rows:
+            for _, _, body in rows:
                 yield body
-            after, count = rows[-1][0], _fewer_if_large([body for _, body in rows])
+            count = _fewer_if_large([body for _, _, body in rows])
+            position, at, _ = rows[-1]
+            rows = await self._rows(sql.MORE_TAIL, (position, at, size, tenant, tenant, count))
 
 
 def _fewer_if_large(bodies: Sequence[bytes | None]) -> int:

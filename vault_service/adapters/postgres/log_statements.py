@@ -63,7 +63,7 @@ ENSURE_PARTITIONS: Final = "SELECT strongroom.ensure_audit_partitions()"
 
 EVENT: Final = (
     "SELECT l.leaf_index, e.body FROM strongroom.audit_events AS e"
-    " LEFT JOIN strongroom.log_leaves AS l USING (position)"
+    " LEFT JOIN strongroom.log_leaves AS l USING (position, occurred_at)"
     " WHERE e.id = :id AND e.tenant = :tenant"
 )
 WANT: Final = "UPDATE strongroom.log_tree SET wanted = :size WHERE wanted < :size"
@@ -84,9 +84,13 @@ LEAVES: Final = (
     " WHERE l.leaf_index >= %s AND l.leaf_index < %s ORDER BY l.leaf_index LIMIT %s"
 )
 IS_ARCHIVED: Final = "SELECT EXISTS (SELECT FROM strongroom.log_archives WHERE month = :month)"
-TAIL: Final = (
-    "SELECT e.position, e.body FROM strongroom.audit_events AS e"
-    " LEFT JOIN strongroom.log_leaves AS l USING (position)"
-    " WHERE e.position > %s AND (l.position IS NULL OR l.leaf_index >= %s)"
-    " AND (%s::text IS NULL OR e.tenant = %s) ORDER BY e.position LIMIT %s"
+# Whoever has the database may put a row at any position and time, an infinite one too, which
+# Python has not: the time is passed back as the text that it came as.
+_TAIL: Final = (
+    "SELECT e.position, e.occurred_at::text, e.body FROM strongroom.audit_events AS e"
+    " LEFT JOIN strongroom.log_leaves AS l USING (position, occurred_at)"
+    " WHERE {} (l.position IS NULL OR l.leaf_index >= %s) AND (%s::text IS NULL OR e.tenant = %s)"
+    " ORDER BY e.position, e.occurred_at LIMIT %s"
 )
+TAIL: Final = _TAIL.format("")
+MORE_TAIL: Final = _TAIL.format("(e.position, e.occurred_at) > (%s, %s::timestamptz) AND")
