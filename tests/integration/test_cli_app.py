@@ -60,6 +60,7 @@ def test_the_commands_need_nothing_of_the_server_to_be_listed() -> None:
         "key",
         "audit",
         "subject",
+        "report",
         "doctor",
     ]
 

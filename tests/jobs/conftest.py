@@ -61,7 +61,7 @@ def stranger() -> RsaPair:
     return rsa_pair()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The report ``tiny`` among the others."""
     folder = str(Path(__file__).parent / "tiny")
@@ -87,7 +87,7 @@ def emails(count: int) -> dict[str, str]:
 
 
 @pytest.fixture
-def vault() -> Iterator[ReportVault]:
+def vault(tiny: None) -> Iterator[ReportVault]:
     """A vault with 2,500 addresses: three pages."""
     with ReportVault(emails(2500)) as played:
         yield played

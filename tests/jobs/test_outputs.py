@@ -22,6 +22,8 @@ from reporting_jobs.outputs.checking import CheckedRows
 from reporting_jobs.outputs.pdf_charts import bar_chart
 from vault_service.domain.reports import Format
 
+pytestmark = pytest.mark.usefixtures("tiny")
+
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 NAMES = ("number", "truth", "text")
 ROWS = st.lists(
