@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO, Protocol
 
-from vault_service.domain.access import PolicySource
 from vault_service.domain.holdings import Holding, TokenEntry
-from vault_service.domain.principals import Principal
 from vault_service.domain.reports import ReportDefinition
+from vault_service.domain.rights import HeldPolicy, Rights
 
 __all__ = [
     "Cell",
@@ -43,24 +42,6 @@ class ReportRefused(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class HeldPolicy:
-    """A policy in force: its ``@id``, where it stands, and its Cedar JSON form."""
-
-    source: PolicySource
-    body: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """The policies in force, the SHA-256 (hex) of their files, and the tenant's principals
-    (name, type, tenant and tags)."""
-
-    policy_hash: str
-    policies: Sequence[HeldPolicy]
-    principals: Sequence[Principal]
-
-
 class RunVault(Protocol):
     """The vault as one run may read it. Methods raise the client's errors, among them
     ``RequestRefused`` with ``access_denied`` for what the definition does not declare."""
@@ -87,7 +68,8 @@ class RunVault(Protocol):
         """Delete tokens for good; how many there were."""
 
     def rights(self) -> Rights:
-        """The policies in force and the principals they are about."""
+        """The policies in force and the principals they are about, for a definition that
+        declares ``reads_rights``."""
 
     def events(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """Audit events of the tenant, newest first; filters as the client's

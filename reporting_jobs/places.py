@@ -5,7 +5,6 @@ A place is a folder or ``s3://bucket/prefix``. A recipient's key is looked up by
 exchange one.
 """
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
@@ -13,8 +12,8 @@ from typing import Any, BinaryIO, Final, Protocol
 from reporting_jobs.byte_stream import stream_of
 from reporting_jobs.failures import FailureCode, RunFailed
 from reporting_jobs.stores import s3_client
+from vault_service.domain.reports import INPUT_NAME
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAX_KEY_BYTES: Final = 1 << 16
 _CHUNK_BYTES: Final = 1 << 16
 
@@ -80,6 +79,6 @@ def public_key(at: Place | None, reference: str) -> str | None:
 
 
 def _checked(name: str) -> str:
-    if _NAME.fullmatch(name) is None:
+    if INPUT_NAME.fullmatch(name) is None:
         raise FileNotFoundError(name)
     return name

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from reporting_jobs.places import place
 from reporting_jobs.runner import JobVault, Runner
@@ -26,7 +26,7 @@ def runner(settings: JobSettings) -> Runner:
     @contextmanager
     def vault(report: str) -> Iterator[JobVault]:
         with clients(report) as client:
-            yield cast(JobVault, RunClient(client))
+            yield RunClient(client)
 
     return Runner(
         vault=vault,

@@ -175,7 +175,7 @@ async def open_services(
         log = transparency_log(settings, database, metrics, utc_now)
         closing.callback(log.close)
         reporting = report_services(
-            settings, database, bundle, authorizer, store, recorder, log, definitions
+            settings, database, bundle, engine, authorizer, store, recorder, log, definitions
         )
         closing.callback(reporting.outputs.close)
         fence = reporting.fence

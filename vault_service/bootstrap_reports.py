@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reporting_jobs.definitions import definitions
+from vault_service.adapters.cedar import CedarEngine
 from vault_service.adapters.outputs.file import FileOutputs
 from vault_service.adapters.outputs.s3 import S3Outputs
 from vault_service.adapters.policy_files import PolicyBundle
@@ -13,6 +14,7 @@ from vault_service.adapters.postgres.reports import PostgresReports
 from vault_service.bootstrap_log import TransparencyLog
 from vault_service.domain.ports import TokenStore
 from vault_service.domain.reports import ReportDefinition
+from vault_service.domain.rights import HeldPolicy, Rights
 from vault_service.services.authorize import Authorizer
 from vault_service.services.recording import Recorder
 from vault_service.services.report_approvals import ReportApprovals
@@ -40,6 +42,7 @@ def report_services(
     settings: Settings,
     database: Database,
     bundle: PolicyBundle,
+    engine: CedarEngine,
     authorizer: Authorizer,
     store: TokenStore,
     recorder: Recorder,
@@ -59,11 +62,16 @@ def report_services(
     )
     fence = JobFence(runs)
     outputs = output_store(settings)
+    rights = Rights(
+        engine.bundle_hash,
+        [HeldPolicy(policy.source, policy.body) for policy in engine.policies.values()],
+        list(bundle.principals.values()),
+    )
     return ReportServices(
         reports=Reports(runs, outputs),
         approvals=ReportApprovals(runs),
         jobs=ReportJobs(runs, fence, log.reader),
-        reads=ReportReads(runs, fence, PostgresHoldings(database), bundle.catalog),
+        reads=ReportReads(runs, fence, PostgresHoldings(database), bundle.catalog, rights),
         fence=fence,
         outputs=outputs,
     )

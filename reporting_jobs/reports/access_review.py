@@ -93,6 +93,7 @@ DEFINITION = ReportDefinition(
         ),
     ),
     schedule="cron(0 6 1 * ? *)",
+    reads_rights=True,
 )
 
 

@@ -44,8 +44,8 @@ DEFINITION = ReportDefinition(
         Column("score", Classification.FIGURE, "How alike name and birth date are, 0 to 100"),
         Column("entry", Classification.IDENTIFIER, "The id of the entry on the list"),
     ),
-    # The cap also bounds how many names may be read.
-    limits=Limits(row_cap=5_000_000, minimum_group=1),
+    # All names and birth dates are read, and only hits leave.
+    limits=Limits(row_cap=100_000, minimum_group=1, token_cap=10_000_000),
     formats=(Format.CSV, Format.PARQUET, Format.JSON, Format.PDF),
     parameters=(
         Parameter(

@@ -27,6 +27,7 @@ def test_the_story_holds(first: subprocess.CompletedProcess[str]) -> None:
     for part in (
         *("same figures", "nothing in", "access_denied", "CB-1042", "principal issue-key"),
         *("The receipt of the reveal", "each shown to extend the last", "was altered"),
+        *("access_review: ", "The manifest of pci_inventory", "pci_inventory.pdf, "),
     ):
         assert part in first.stdout
     assert first.stdout.count("TAMPERED.") >= 2
@@ -48,11 +49,39 @@ def test_no_card_number_is_told_or_left_behind(
         "disputes.csv",
         "kept.checkpoint",
         "orders.parquet",
+        "pci_inventory.pdf",
+        "pci_inventory.pdf.manifest",
+        "pci_inventory.pdf.sealed",
+        "reader.pem",
         "reveal.receipt",
         "service.log",
         "warehouse.duckdb",
     ]
     assert scan_paths([home / "demo"]).findings == []
+
+
+def test_the_report_is_for_its_reader(
+    first: subprocess.CompletedProcess[str], home: Path, tmp_path: Path
+) -> None:
+    """What the demo left verifies and opens by the command, offline, and with its key alone."""
+    folder = home / "demo"
+    sealed, manifest = folder / "pci_inventory.pdf.sealed", folder / "pci_inventory.pdf.manifest"
+    about = ("--manifest", str(manifest))
+    key = str(folder / "audit.vkey")
+    verified = strongroom("report", "verify", str(sealed), *about, "--key", key, home=str(home))
+    assert verified.returncode == 0, verified.stderr
+    assert "requested by compliance-officer" in verified.stdout
+    for name in ("pci_inventory.pdf", "reader.pem"):
+        assert (folder / name).stat().st_mode & 0o077 == 0
+    target = tmp_path / "again.pdf"
+    again = strongroom(
+        *("report", "open", str(sealed), *about, "--key", str(folder / "reader.pem")),
+        *("-o", str(target)),
+        home=str(home),
+    )
+    assert again.returncode == 0, again.stderr
+    assert target.read_bytes() == (folder / "pci_inventory.pdf").read_bytes()
+    assert target.read_bytes().startswith(b"%PDF-")
 
 
 def test_it_can_be_told_again(first: subprocess.CompletedProcess[str], home: Path) -> None:

@@ -126,6 +126,49 @@ async def test_tokens_of_subjects(
     assert await of("nobody") == []
 
 
+@pytest.mark.parametrize(("limit", "walked"), [(100, 50_000), (1, 50_000), (2, 3), (3, 50_000)])
+async def test_a_token_of_several_people_comes_once_for_each(
+    database: Database,
+    kept: PostgresTokenStore,
+    superuser: psycopg.Connection[Any],
+    tenant: str,
+    limit: int,
+    walked: int,
+) -> None:
+    """However the pages are cut, with all tokens and among some; once where it is overdue."""
+    links = [("b", f"cus_{n}") for n in range(3, 9)] + [("d", "cus_3")]
+    await save(
+        *(kept, tenant, ["a", "b", "c", "d", "e"]),
+        subjects={"a": "cus_1", "b": "cus_2", "d": "cus_1"},
+        expires={"b": NOW - DAY},
+        links=links,
+    )
+    of: dict[str, list[str | None]] = {}
+    for token, subject in superuser.execute(
+        "SELECT token, subject FROM strongroom.tokens WHERE tenant = %s"
+        " UNION ALL SELECT token, subject FROM strongroom.token_subjects WHERE tenant = %s",
+        (tenant, tenant),
+    ):
+        of.setdefault(token, []).append(subject)
+    [shared] = [token for token, people in of.items() if len(people) == 7]
+    expected = sorted((token, subject) for token in of for subject in map(str, of[token]))
+    holdings = PostgresHoldings(database, walked=walked)
+
+    async def told(query: TokenQuery) -> list[tuple[str, str]]:
+        found = await pages(holdings, query)
+        assert all(len(page) <= limit for page in found)
+        return sorted((entry.token, str(entry.subject)) for page in found for entry in page)
+
+    assert await told(TokenQuery(tenant, "pan", limit)) == expected
+    among = [shared, min(of), "tok_pan_nobody's"]
+    assert await told(TokenQuery(tenant, "pan", limit, among=among)) == [
+        pair for pair in expected if pair[0] in among
+    ]
+    assert await told(TokenQuery(tenant, "email", limit, among=among)) == []
+    late = TokenQuery(tenant, "pan", limit, overdue_at=datetime.now(UTC))
+    assert await told(late) == [(shared, "cus_2")]
+
+
 async def test_what_has_outlived_its_time(
     database: Database,
     kept: PostgresTokenStore,
@@ -161,19 +204,21 @@ async def test_the_inventory(
 ) -> None:
     superuser.execute(
         "INSERT INTO strongroom.data_keys (id, tenant, data_class, purpose, epoch, state, wrapped,"
-        " wrapper, uses, created_at) VALUES (7, %s, 'pan', 'record', 3, 'retired', '', '', 0,"
-        " '2026-01-01T00:00:00Z') ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant",
+        " wrapper, uses, created_at) VALUES (7, %s, 'pan', 'record', 3, 'retired', '', 'local:root',"
+        " 0, '2026-01-01T00:00:00Z') ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant",
         (tenant,),
     )
     await save(
         *(kept, tenant, ["a", "b", "c"]),
         subjects={"a": "cus_1", "b": "cus_1"},
         expires={"c": NOW - DAY},
+        links=[("a", "cus_2"), ("c", "cus_2"), ("b", "cus_3")],
     )
     at = datetime.now(UTC)
     [held] = await PostgresHoldings(database).holdings(tenant, {"pan": at - DAY}, at)
     assert (held.data_class, held.key_id, held.epoch, held.key_state) == ("pan", 7, 3, "retired")
-    assert (held.tokens, held.subjects, held.overdue) == (3, 1, 1)
+    assert (held.tokens, held.subjects, held.overdue) == (3, 3, 1)
+    assert held.wrapping_key == "local:root"
     assert held.oldest <= held.newest
     assert held.key_created_at == datetime(2026, 1, 1, tzinfo=UTC)
     [later] = await PostgresHoldings(database).holdings(tenant, {"pan": at + DAY}, at)

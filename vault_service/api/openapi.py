@@ -16,7 +16,7 @@ from vault_service.domain.columns import MEDIA_TYPE as ARROW
 from vault_service.domain.metadata import MAX_TAGS, MAX_TEXT
 from vault_service.services.items import MAX_ITEMS
 from vault_service.services.read_audit import MAX_LIMIT
-from vault_service.services.report_reads import MAX_SUBJECTS
+from vault_service.services.report_reads import MAX_AMONG, MAX_SUBJECTS
 from vault_service.services.tokenize_groups import MAX_EXPIRES_IN
 
 _PLACES: Final = re.compile(r"\{(\w+)\}")
@@ -70,7 +70,11 @@ _LIMITS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "RunBody": {"row_cap": {"minimum": 1}},
     "StartBody": {"holder": _HOLDER},
     "HeartbeatBody": {"holder": _HOLDER},
-    "RunTokensBody": {"data_class": _TEXT, "subjects": {"minItems": 1, "maxItems": MAX_SUBJECTS}},
+    "RunTokensBody": {
+        "data_class": _TEXT,
+        "subjects": {"minItems": 1, "maxItems": MAX_SUBJECTS},
+        "among": {"minItems": 1, "maxItems": MAX_AMONG},
+    },
     "FinishBody": {"holder": _HOLDER, "rows": {"minimum": 0}, "output_bytes": {"minimum": 0}},
     "FailBody": {"holder": _HOLDER},
 }

@@ -8,8 +8,11 @@ from vault_service.api.report_messages import (
     ColumnAnswer,
     HoldingAnswer,
     ParameterAnswer,
+    PolicyAnswer,
+    PrincipalAnswer,
     ReadingAnswer,
     ReportAnswer,
+    RightsAnswer,
     RunAnswer,
     StandingAnswer,
     TokenRowAnswer,
@@ -17,6 +20,7 @@ from vault_service.api.report_messages import (
 from vault_service.domain.holdings import Holding, TokenEntry
 from vault_service.domain.report_ports import Approval
 from vault_service.domain.reports import ReportDefinition, Run
+from vault_service.domain.rights import Rights
 
 
 def report_answer(
@@ -31,6 +35,7 @@ def report_answer(
         purpose=definition.purpose,
         job=definition.job,
         row_cap=definition.limits.row_cap,
+        token_cap=definition.token_cap(definition.limits.row_cap),
         minimum_group=definition.limits.minimum_group,
         needs_approval=definition.needs_approval,
         may_run=may_run,
@@ -132,6 +137,23 @@ def holding_answer(held: Holding) -> HoldingAnswer:
         newest=held.newest.isoformat(),
         overdue=held.overdue,
         retention_days=held.retention_days,
+        wrapping_key=held.wrapping_key,
+    )
+
+
+def rights_answer(rights: Rights, request_id: str) -> RightsAnswer:
+    """Policies and principals as they are answered."""
+    return RightsAnswer(
+        rights.policy_hash,
+        [
+            PolicyAnswer(held.source.id, held.source.file, held.source.line, dict(held.body))
+            for held in rights.policies
+        ],
+        [
+            PrincipalAnswer(each.name, each.type.value, each.tenant, dict(each.tags))
+            for each in rights.principals
+        ],
+        request_id,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from vault_service.api.endpoint import Answer, Call
-from vault_service.api.report_answers import holding_answer, token_answer
+from vault_service.api.report_answers import holding_answer, rights_answer, token_answer
 from vault_service.api.report_messages import (
     FailBody,
     FinishBody,
@@ -57,6 +57,7 @@ async def run_tokens(call: Call) -> Answer:
         run_id(call),
         body.data_class,
         subjects=body.subjects,
+        among=body.among,
         overdue=body.overdue,
         cursor=body.cursor,
     )
@@ -74,6 +75,12 @@ async def inventory(call: Call) -> Answer:
     found = await call.application.report_reads.inventory(call.context, run_id(call))
     answer = InventoryAnswer([holding_answer(held) for held in found], call.context.request_id)
     return Answer(_encode(answer))
+
+
+async def rights(call: Call) -> Answer:
+    """The policies in force and the principals that they are about."""
+    found = await call.application.report_reads.rights(call.context, run_id(call))
+    return Answer(_encode(rights_answer(found, call.context.request_id)))
 
 
 async def finish(call: Call) -> Answer:

@@ -43,6 +43,7 @@ class RunTokensBody(msgspec.Struct, forbid_unknown_fields=True):
 
     data_class: str
     subjects: list[str] | None = None
+    among: list[str] | None = None
     overdue: bool = False
     cursor: str | None = None
 
@@ -124,6 +125,7 @@ class ReportAnswer(msgspec.Struct):
     purpose: str
     job: str
     row_cap: int
+    token_cap: int
     minimum_group: int
     needs_approval: bool
     may_run: bool
@@ -225,10 +227,38 @@ class HoldingAnswer(msgspec.Struct):
     newest: str
     overdue: int
     retention_days: int | None
+    wrapping_key: str
 
 
 class InventoryAnswer(msgspec.Struct):
     """The answer of ``GET …/inventory``."""
 
     holdings: list[HoldingAnswer]
+    request_id: str
+
+
+class PolicyAnswer(msgspec.Struct):
+    """A policy in force: its id, where it stands, and its Cedar JSON form."""
+
+    id: str
+    file: str
+    line: int
+    body: dict[str, Any]
+
+
+class PrincipalAnswer(msgspec.Struct):
+    """Who policies are about; no credential."""
+
+    name: str
+    type: str
+    tenant: str
+    tags: dict[str, str]
+
+
+class RightsAnswer(msgspec.Struct):
+    """The answer of ``GET …/rights``."""
+
+    policy_hash: str
+    policies: list[PolicyAnswer]
+    principals: list[PrincipalAnswer]
     request_id: str

@@ -20,7 +20,7 @@ def _on_run(
     answer: type = report_messages.RunAnswer,
 ) -> Operation:
     route = f"{_RUN}/{verb}" if verb else _RUN
-    method = "GET" if request is None and verb in ("", "inventory") else "POST"
+    method = "GET" if request is None and verb in ("", "inventory", "rights") else "POST"
     endpoint = Endpoint(handler, route=route, method=method, action=action)
     return Operation(endpoint, summary, _REFUSABLE, request, answer)
 
@@ -116,6 +116,14 @@ OPERATIONS: Final = (
         "What is stored, by class and key",
         None,
         report_messages.InventoryAnswer,
+    ),
+    _on_run(
+        report_jobs.rights,
+        "rights",
+        "report_rights_read",
+        "Policies in force and their principals, for a report that declares that it reads them",
+        None,
+        report_messages.RightsAnswer,
     ),
     _on_run(
         report_jobs.finish,

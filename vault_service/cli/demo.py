@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vault_service.cli import demo_data, demo_log, demo_warehouse
+from vault_service.cli import demo_data, demo_log, demo_reports, demo_warehouse
 from vault_service.cli.audit import told
 from vault_service.cli.demo_story import CASE, DoesNotHold, Story, end
 from vault_service.cli.demo_vault import RunningVault, demo_environment, running_vault
@@ -39,14 +39,17 @@ def demo() -> None:
     """
     started = time.monotonic()
     try:
-        import duckdb  # noqa: F401  # missed here, before anything is started
+        # Missed here, before anything is started.
+        import aws_encryption_sdk  # noqa: F401
+        import duckdb  # noqa: F401
+        import reportlab  # noqa: F401
 
         from vault_service.cli import serving  # noqa: F401
         from vault_service.settings import load
     except ImportError as error:
         stop(
             f"The demo needs every part of Strongroom, and {error.name} is missing; run:"
-            " pip install 'strongroom[server,warehouse]'"
+            " pip install 'strongroom[server,reports,warehouse]'"
         )
     log_to_stderr()
     story = Story(Console(highlight=False, soft_wrap=True))
@@ -59,11 +62,14 @@ def demo() -> None:
         )
         _make(folder)
         with (
-            running_vault(settings, folder / "service.log", _PRINCIPALS) as vault,
+            running_vault(
+                settings, folder / "service.log", (*_PRINCIPALS, *demo_reports.PRINCIPALS)
+            ) as vault,
             _plaintext(folder) as plaintext,
         ):
             story.say(f"The service answers at {vault.url}. API keys are issued for one day to")
-            story.say(f"{', '.join(_PRINCIPALS)}; the vault keeps only their hashes.")
+            story.say(f"{', '.join(_PRINCIPALS)}")
+            story.say(f"{', '.join(demo_reports.PRINCIPALS)}; the vault keeps only their hashes.")
             _tour(story, vault, plaintext, folder)
     except DoesNotHold as error:
         typer.echo(f"\nThis did not hold: {error}", err=True)
@@ -113,6 +119,7 @@ def _tour(story: Story, vault: RunningVault, plaintext: Path, folder: Path) -> N
         demo_log.verify_offline(
             story, folder, disputes.receipt(events[-1]), events[-1], vault.export_log
         )
+        demo_reports.make_reports(story, vault, folder)
     _write_disputes(folder / "disputes.csv", [each.card for each in tokenized[:3]])
 
 

@@ -49,6 +49,8 @@ def end(story: Story, folder: Path, seconds: float) -> None:
     )
     story.say(f"{folder}: warehouse.duckdb, the tokenized files, service.log,")
     story.say("and for the auditor: audit.ndjson, audit.vkey, kept.checkpoint, reveal.receipt")
+    story.say("and for the reader: pci_inventory.pdf, with what it was sealed as (.sealed),")
+    story.say("its signed manifest (.manifest), and reader.pem, the key that opens it")
     story.say(f"{home}: PostgreSQL's data and the root key (delete the folder to forget it all)")
     story.say("")
     story.say("Next, in one terminal:")
@@ -70,6 +72,9 @@ def end(story: Story, folder: Path, seconds: float) -> None:
         f"{program} audit verify {shlex.quote(str(log))} --key"
         f" {shlex.quote(str(place / 'audit.vkey'))} --since"
         f" {shlex.quote(str(place / 'kept.checkpoint'))}",
+        f"{program} report verify {shlex.quote(str(place / 'pci_inventory.pdf.sealed'))}"
+        f" --manifest {shlex.quote(str(place / 'pci_inventory.pdf.manifest'))} --key"
+        f" {shlex.quote(str(place / 'audit.vkey'))}",
         f"{program} policy explain --principal support-agent --action detokenize"
         " --data-class pan --form plain --purpose customer_support",
         f"{program} doctor",

@@ -10,6 +10,7 @@ from vault_service.client.report_results import (
     Inventory,
     ReportInfo,
     Reports,
+    RightsTold,
     RunInfo,
     RunPage,
     TokenPage,
@@ -69,6 +70,7 @@ def token_page(
     run_id: str,
     data_class: str,
     subjects: Sequence[str] | None,
+    among: Sequence[str] | None,
     overdue: bool,
     cursor: str | None,
     retry: Retry,
@@ -77,6 +79,7 @@ def token_page(
     fields = {
         "data_class": data_class,
         "subjects": None if subjects is None else list(subjects),
+        "among": None if among is None else list(among),
         "overdue": overdue,
         "cursor": cursor,
     }
@@ -87,6 +90,11 @@ def inventory(run_id: str, retry: Retry) -> Steps[Inventory]:
     """``GET …/inventory``."""
     call = Call("GET", f"{_run(run_id)}/inventory", headers=JSON_HEADERS, timeout=_SLOW_SECONDS)
     return read((yield from exchange(call, Tries(retry))), Inventory)
+
+
+def rights(run_id: str, retry: Retry) -> Steps[RightsTold]:
+    """``GET …/rights``."""
+    return get(f"{_run(run_id)}/rights", RightsTold, retry)
 
 
 def finish(run_id: str, fields: Mapping[str, Any], retry: Retry) -> Steps[RunInfo]:

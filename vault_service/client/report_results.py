@@ -53,6 +53,7 @@ class ReportInfo(msgspec.Struct, frozen=True):
     purpose: str
     job: str
     row_cap: int
+    token_cap: int
     minimum_group: int
     needs_approval: bool
     may_run: bool
@@ -151,9 +152,36 @@ class HoldingRow(msgspec.Struct, frozen=True):
     newest: str
     overdue: int
     retention_days: int | None = None
+    wrapping_key: str = ""
 
 
 class Inventory(msgspec.Struct, frozen=True):
     """The answer of ``GET …/inventory``."""
 
     holdings: list[HoldingRow]
+
+
+class PolicyRow(msgspec.Struct, frozen=True):
+    """A policy in force, in its Cedar JSON form."""
+
+    id: str
+    file: str
+    line: int
+    body: dict[str, Any]
+
+
+class PrincipalRow(msgspec.Struct, frozen=True):
+    """Who policies are about."""
+
+    name: str
+    type: str
+    tenant: str
+    tags: dict[str, str] = {}
+
+
+class RightsTold(msgspec.Struct, frozen=True):
+    """The answer of ``GET …/rights``."""
+
+    policy_hash: str
+    policies: list[PolicyRow]
+    principals: list[PrincipalRow]

@@ -23,19 +23,22 @@ from vault_service.client.errors import RequestRefused, StrongroomError
 from vault_service.client.exchange import Steps
 from vault_service.client.report_results import HoldingRow, ReportInfo, RunInfo, TokenRow
 from vault_service.client.sync import Client
+from vault_service.domain.access import PolicySource
 from vault_service.domain.errors import Code
 from vault_service.domain.holdings import Holding, TokenEntry
 from vault_service.domain.notes import NoteError, parse_note
+from vault_service.domain.principals import Principal, PrincipalType
 from vault_service.domain.report_notes import WorkOrder, read_order
 from vault_service.domain.reports import RUN_HEADER, RunState
+from vault_service.domain.rights import HeldPolicy, Rights
 
 T = TypeVar("T")
 
 SEALED: Final = "application/octet-stream"
 _BUNDLE: Final = "application/x-ndjson"
 _GONE: Final = frozenset({Code.NOT_FOUND, Code.EXPIRED, Code.ERASED})
-_SUBJECTS: Final = 1000
-"""Subjects that are asked about at once."""
+_AT_ONCE: Final = 1000
+"""Subjects, or tokens, that are asked about at once."""
 
 
 class OrderUnreadable(StrongroomError):
@@ -175,24 +178,35 @@ class RunClient:
         data_class: str,
         *,
         subjects: Sequence[str] | None = None,
+        among: Sequence[str] | None = None,
         overdue: bool = False,
     ) -> Iterator[Sequence[TokenEntry]]:
-        """Tokens of a declared class, page by page: all, those of these subjects (one entry
-        for each subject of a token), or those past their expiry or retention."""
-        if subjects is None:
-            yield from self._pages(data_class, None, overdue)
-            return
-        asked = list(dict.fromkeys(subjects))
-        for at in range(0, len(asked), _SUBJECTS):
-            yield from self._pages(data_class, asked[at : at + _SUBJECTS], overdue)
+        """Tokens of a declared class, page by page: all, those of these subjects, those
+        ``among`` these tokens, or those past their expiry or retention. Subjects and tokens
+        are not asked for together (:class:`ValueError`).
+
+        A token that belongs to several people comes once for each of them, except where
+        ``subjects`` are given (then for those alone) and with ``overdue`` (then once)."""
+        if subjects is not None and among is not None:
+            raise ValueError("ask for subjects or among tokens, not for both")
+        if subjects is None and among is None:
+            yield from self._pages(data_class, None, None, overdue)
+        for asked in _batches(subjects):
+            yield from self._pages(data_class, asked, None, overdue)
+        for asked in _batches(among):
+            yield from self._pages(data_class, None, asked, overdue)
 
     def _pages(
-        self, data_class: str, subjects: Sequence[str] | None, overdue: bool
+        self,
+        data_class: str,
+        subjects: Sequence[str] | None,
+        among: Sequence[str] | None,
+        overdue: bool,
     ) -> Iterator[Sequence[TokenEntry]]:
         cursor = None
         while True:
             steps = report_operations.token_page(
-                self.run.id, data_class, subjects, overdue, cursor, self._client.retry
+                self.run.id, data_class, subjects, among, overdue, cursor, self._client.retry
             )
             page = _done(self._client, steps)
             if page.tokens:
@@ -247,6 +261,16 @@ class RunClient:
         """What is stored, by class and key, without a value."""
         steps = report_operations.inventory(self.run.id, self._client.retry)
         return [_holding(row) for row in _done(self._client, steps).holdings]
+
+    def rights(self) -> Rights:
+        """The policies in force and the tenant's principals, for a report that declares
+        that it reads them; it fails the run of any other."""
+        told = _done(self._client, report_operations.rights(self.run.id, self._client.retry))
+        return Rights(
+            told.policy_hash,
+            [HeldPolicy(PolicySource(p.id, p.file, p.line), p.body) for p in told.policies],
+            [Principal(p.name, PrincipalType(p.type), p.tenant, p.tags) for p in told.principals],
+        )
 
     def catalog(self) -> Mapping[str, Any]:
         """Data classes and purposes, as ``GET /v1/catalog`` has them."""
@@ -314,6 +338,12 @@ def _done(client: Client, steps: Steps[T]) -> T:
     return found
 
 
+def _batches(asked: Sequence[str] | None) -> Iterator[Sequence[str]]:
+    distinct = list(dict.fromkeys(asked or ()))
+    for at in range(0, len(distinct), _AT_ONCE):
+        yield distinct[at : at + _AT_ONCE]
+
+
 def _entry(data_class: str, row: TokenRow) -> TokenEntry:
     return TokenEntry(
         row.token,
@@ -339,4 +369,5 @@ def _holding(row: HoldingRow) -> Holding:
         datetime.fromisoformat(row.newest),
         row.overdue,
         row.retention_days,
+        row.wrapping_key,
     )

@@ -25,7 +25,8 @@ Stands on the standard library, msgspec, cryptography and validation libraries. 
   use, counted from events
 - ``reports``: what a report is, what a run is, and what an approval binds;
   ``report_notes``: signed work orders and manifests
-- ``holdings``: what is told of stored tokens without a value
+- ``holdings``: what is told of stored tokens without a value; ``rights``: what a review is
+  told of policies and principals
 - ``columns``: names in Arrow bodies, shared with the client
 - ``report_ports``: what reports need from outside, as protocols
 - ``ports``: what the use cases need from outside, as protocols

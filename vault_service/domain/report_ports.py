@@ -90,8 +90,8 @@ class ReportStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TokenQuery:
-    """Which tokens of a class to find, by token. ``subjects`` restricts to theirs;
-    ``overdue_at`` to those that had expired by then, or were stored before
+    """Which tokens of a class to find, by token. ``subjects`` restricts to theirs, ``among``
+    to these tokens; ``overdue_at`` to those that had expired by then, or were stored before
     ``retained_since`` (``None``: the class has no retention). ``cursor`` is where the last
     page ended."""
 
@@ -99,6 +99,7 @@ class TokenQuery:
     data_class: str
     limit: int
     subjects: Sequence[str] | None = None
+    among: Sequence[str] | None = None
     overdue_at: datetime | None = None
     retained_since: datetime | None = None
     cursor: str | None = None
@@ -109,7 +110,10 @@ class HoldingsReader(Protocol):
 
     async def tokens(self, query: TokenQuery) -> tuple[Sequence[TokenEntry], str | None]:
         """A page of tokens, and where the next begins (``None``: there is none). Reads a
-        bounded number of rows, so that a page may be empty and not the last."""
+        bounded number of rows, so that a page may be empty and not the last.
+
+        A token that belongs to several people comes once for each of them; with
+        ``subjects`` for those alone, and with ``overdue_at`` once."""
 
     async def holdings(
         self, tenant: str, retained_since: Mapping[str, datetime], at: datetime

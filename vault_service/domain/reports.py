@@ -133,10 +133,15 @@ class Column:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The most rows that an output may have, and the fewest people or tokens that a figure
-    in it may stand for: smaller groups are suppressed."""
+    in it may stand for: smaller groups are suppressed.
+
+    ``token_cap`` is the most tokens that a run may read, for a report that has to read more
+    than it shows; a requester's lower row cap does not change it. Without one it follows
+    from the row cap."""
 
     row_cap: int
     minimum_group: int = 10
+    token_cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +150,8 @@ class ReportDefinition:
     request alone; ``source_digest`` the SHA-256 (hex) of the code that makes it.
 
     Its job is the principal ``job:<name>``. ``needs_approval`` follows from the columns
-    unless a report without plain values asks for it too.
+    unless a report without plain values asks for it too. ``reads_rights`` declares that it
+    reads the policies in force and the tenant's principals.
     """
 
     name: str
@@ -160,6 +166,7 @@ class ReportDefinition:
     parameters: tuple[Parameter, ...] = ()
     schedule: str | None = None
     approval: bool = False
+    reads_rights: bool = False
     source_digest: str = ""
 
     @property
@@ -197,8 +204,10 @@ class ReportDefinition:
         )
 
     def token_cap(self, row_cap: int) -> int:
-        """The most tokens that a run may read: a row shows one value of each reading at
-        the most."""
+        """The most tokens that a run may read: what the limits say, or as many as rows can
+        show, which is one value of each reading at the most."""
+        if self.limits.token_cap is not None:
+            return self.limits.token_cap
         return row_cap * max(1, len(set(self.reads)))
 
     def template_hash(self) -> str:

@@ -8,6 +8,7 @@ report at every read, so that a job never does for somebody what they may not as
 import hashlib
 from collections.abc import Collection, Iterable
 
+from vault_service.domain.access import Action, Decision
 from vault_service.domain.errors import VaultError
 from vault_service.domain.principals import PrincipalType
 from vault_service.domain.reports import ReportDefinition, Run, RunState
@@ -50,6 +51,16 @@ class OpenRun:
             await self.check_class(data_class)
             if (data_class, form) not in declared:
                 raise await self._broken("undeclared_form")
+
+    async def check_rights(self) -> Decision:
+        """The definition must declare that it reads rights, and the policies must let the
+        job read the log, which says who used them. Returns that decision."""
+        if not self.definition.reads_rights:
+            raise await self._broken("undeclared_rights")
+        decision = self._runs.authorizer.decide(self._context.principal, Action.READ_AUDIT)
+        if not decision.allowed:
+            raise await self._broken("rights_denied")
+        return decision
 
     async def count(self, tokens: Collection[str]) -> None:
         """Count distinct tokens against the cap, durably, before any is shown. The same

@@ -1,4 +1,5 @@
-"""What a job reads of tokens without revealing one: which there are, and how many."""
+"""What a job reads without revealing a value: which tokens there are, how many, and who may
+do what."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,30 +7,40 @@ from datetime import timedelta
 from typing import Final
 
 from vault_service.domain.catalog import Catalog
+from vault_service.domain.detection import looks_like_card_number
 from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.events import EventGroup
 from vault_service.domain.holdings import Holding, TokenEntry
 from vault_service.domain.metadata import MAX_TEXT, check_text
 from vault_service.domain.report_ports import HoldingsReader, TokenQuery
-from vault_service.domain.tokens import MAX_TOKEN_LENGTH
+from vault_service.domain.rights import Rights
+from vault_service.domain.tokens import MAX_TOKEN_LENGTH, well_formed
 from vault_service.services.context import RequestContext
 from vault_service.services.report_fence import JobFence
 from vault_service.services.report_runs import Runs
 
 PAGE: Final = 1000
 MAX_SUBJECTS: Final = 1000
+MAX_AMONG: Final = 1000
 
 
 class ReportReads:
     """The use cases. One instance serves all requests of a process."""
 
     def __init__(
-        self, runs: Runs, fence: JobFence, holdings: HoldingsReader, catalog: Catalog
+        self,
+        runs: Runs,
+        fence: JobFence,
+        holdings: HoldingsReader,
+        catalog: Catalog,
+        rights: Rights,
     ) -> None:
+        """``rights`` are those of all tenants; a job is told of its own."""
         self._runs = runs
         self._fence = fence
         self._holdings = holdings
         self._catalog = catalog
+        self._rights = rights
 
     async def tokens(
         self,
@@ -38,15 +49,18 @@ class ReportReads:
         data_class: str,
         *,
         subjects: Sequence[str] | None = None,
+        among: Sequence[str] | None = None,
         overdue: bool = False,
         cursor: str | None = None,
     ) -> tuple[Sequence[TokenEntry], str | None]:
         """A page of tokens of a declared class, and where the next begins (``None``: there
-        is none; an empty page may have a next). Another class fails the run."""
+        is none; an empty page may have a next): all, those of ``subjects``, or those of the
+        class ``among`` these tokens. Another class fails the run."""
         action = "report_tokens_read"
         opened = await self._fence.enter(context, action, run_id)
         await opened.check_class(data_class)
         _check_subjects(subjects)
+        _check_among(among, subjects)
         if cursor is not None:
             _check_cursor(cursor)
         retention = self._catalog.data_class(data_class).retention_days
@@ -57,6 +71,7 @@ class ReportReads:
                 data_class=data_class,
                 limit=PAGE,
                 subjects=subjects,
+                among=among,
                 overdue_at=at if overdue else None,
                 retained_since=None if retention is None else at - timedelta(days=retention),
                 cursor=cursor,
@@ -87,6 +102,25 @@ class ReportReads:
         await self._runs.append(event)
         return [self._told(held) for held in holdings]
 
+    async def rights(self, context: RequestContext, run_id: str) -> Rights:
+        """The policies in force and the principals of the run's tenant. A report that does
+        not declare it, and a job that may not read the log, fail the run."""
+        action = "report_rights_read"
+        opened = await self._fence.enter(context, action, run_id)
+        decision = await opened.check_rights()
+        tenant = context.principal.tenant
+        found = replace(
+            self._rights, principals=[p for p in self._rights.principals if p.tenant == tenant]
+        )
+        event = self._runs.recorder.event(
+            context,
+            action,
+            item_count=len(found.policies),
+            detail={"policies": list(decision.policies), "run": run_id},
+        )
+        await self._runs.append(event)
+        return found
+
     def _told(self, held: Holding) -> Holding:
         found = self._catalog.data_classes.get(held.data_class)
         if found is None:
@@ -102,6 +136,22 @@ def _check_subjects(subjects: Sequence[str] | None) -> None:
         )
     for number, subject in enumerate(subjects or ()):
         check_text(subject, f"subjects[{number}]")
+
+
+def _check_among(among: Sequence[str] | None, subjects: Sequence[str] | None) -> None:
+    if among is None:
+        return
+    rule, detail = "", ""
+    if subjects is not None:
+        rule, detail = "exclusive", "Ask for subjects or among tokens, not for both."
+    elif not 0 < len(among) <= MAX_AMONG:
+        rule, detail = "count", "Ask for 1 to 1000 tokens at once."
+    elif any(looks_like_card_number(token) for token in among):
+        rule, detail = "no_card_number", "A card number stands where a token belongs."
+    elif not all(well_formed(token) for token in among):
+        rule, detail = "token", "The list holds what can be no token."
+    if rule:
+        raise VaultError(Code.INVALID_REQUEST, detail, errors=(FieldError("among", rule, detail),))
 
 
 def _check_cursor(cursor: str) -> None:

@@ -10,7 +10,13 @@ from typing import Any, Final
 from vault_service.domain.detection import looks_like_card_number
 from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.metadata import check_text
-from vault_service.domain.reports import Format, Parameter, ParameterType, ReportDefinition
+from vault_service.domain.reports import (
+    INPUT_NAME,
+    Format,
+    Parameter,
+    ParameterType,
+    ReportDefinition,
+)
 from vault_service.domain.tokens import well_formed
 
 DEFAULT_EXPIRY: Final = timedelta(days=7)
@@ -131,6 +137,16 @@ def _checked(parameter: Parameter, value: Any) -> Any:
             return value
         case ParameterType.TEXT | ParameterType.PRINCIPAL | ParameterType.SUBJECT:
             return _text(value)
+        case ParameterType.INPUT:
+            return _input(value)
+
+
+def _input(value: Any) -> str:
+    name = _text(value)
+    if INPUT_NAME.fullmatch(name) is None:
+        detail = "Give the name of a file, without a path: letters, digits, . _ and -."
+        raise _Broken("input_name", detail)
+    return name
 
 
 def _text(value: Any) -> str:

@@ -69,11 +69,17 @@ RULES: Final[Mapping[str, _Rule]] = {
     "undeclared_form": _Rule(
         Code.ACCESS_DENIED, "form", "The report does not declare this form of the data class."
     ),
+    "undeclared_rights": _Rule(
+        Code.ACCESS_DENIED, "run", "The report does not declare that it reads who may do what."
+    ),
+    "rights_denied": _Rule(
+        Code.ACCESS_DENIED, "run", "The policies let the report's job read no log."
+    ),
     "undeclared_column": _Rule(
         Code.ACCESS_DENIED, "columns", "The output's columns are not those of the report."
     ),
     "row_cap_exceeded": _Rule(
-        Code.ACCESS_DENIED, "row_cap", "The run would read or show more than its row cap."
+        Code.ACCESS_DENIED, "row_cap", "The run would read or show more than its caps allow."
     ),
     "other_result": _Rule(
         Code.INVALID_REQUEST, "output_sha256", "The run was finished with another output."

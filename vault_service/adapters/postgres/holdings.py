@@ -7,10 +7,12 @@ found by walking the primary key, a bounded number of rows a page.
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.schema import data_keys, token_subjects, tokens
@@ -41,13 +43,18 @@ class PostgresHoldings:
         """See :class:`~vault_service.domain.report_ports.HoldingsReader`."""
         if query.subjects is not None:
             return await self._of_subjects(query, query.subjects)
-        walked = (
-            sa.select(tokens)
-            .where(_columns.tenant == query.tenant, _columns.token > (query.cursor or ""))
-            .order_by(_columns.token)
-            .limit(self._walked)
-            .subquery()
-        )
+        once = query.overdue_at is not None
+        after, _, of = (query.cursor or "").partition(_BETWEEN)
+        # Within a token's people, the token itself is looked at again.
+        begun = _BETWEEN in (query.cursor or "")
+        mine = [
+            _columns.tenant == query.tenant,
+            _columns.token >= after if begun else _columns.token > after,
+        ]
+        if query.among is not None:
+            mine.append(_columns.token.in_(query.among))
+        ordered = sa.select(tokens).where(*mine).order_by(_columns.token)
+        walked = ordered.limit(self._walked).subquery()
         wanted = (
             sa.select(*(walked.c[name] for name in _TOLD))
             .where(walked.c.data_class == query.data_class, *_overdue(query, walked.c))
@@ -56,17 +63,47 @@ class PostgresHoldings:
         )
         last = (
             sa.select(_columns.token)
-            .where(_columns.tenant == query.tenant, _columns.token > (query.cursor or ""))
+            .where(*mine)
             .order_by(_columns.token)
             .offset(self._walked - 1)
             .limit(1)
         )
         async with self._database.transaction(query.tenant) as connection:
             rows = [_entry(row) for row in await connection.execute(wanted)]
-            if len(rows) < query.limit:
-                return rows, (await connection.execute(last)).scalar_one_or_none()
-        kept = rows[: _edge(rows)]
-        return kept, kept[-1].token
+            following = rows[-1].token if len(rows) == query.limit else None
+            if following is None:
+                following = (await connection.execute(last)).scalar_one_or_none()
+            links = _Links() if once else await self._links(connection, query, rows, after, of)
+        page = _Page(query.limit)
+        for row in rows:
+            if not page.take(row, links, begun=begun and row.token == after):
+                break
+        return page.cut(following)
+
+    async def _links(
+        self,
+        connection: AsyncConnection,
+        query: TokenQuery,
+        rows: Sequence[TokenEntry],
+        after: str,
+        of: str,
+    ) -> "_Links":
+        """The other people of these tokens, as far as one page reads."""
+        if not rows:
+            return _Links()
+        linked = token_subjects.c
+        statement = (
+            sa.select(linked.token, linked.subject)
+            .where(
+                linked.tenant == query.tenant,
+                linked.token.in_([row.token for row in rows]),
+                sa.tuple_(linked.token, linked.subject) > sa.tuple_(after, of),
+            )
+            .order_by(linked.token, linked.subject)
+            .limit(query.limit)
+        )
+        found = [(row.token, row.subject) for row in await connection.execute(statement)]
+        return _Links(found, whole=len(found) < query.limit)
 
     async def _of_subjects(
         self, query: TokenQuery, subjects: Sequence[str]
@@ -108,12 +145,31 @@ class PostgresHoldings:
             for name, since in retained_since.items()
         ]
         overdue = sa.or_(_columns.expires_at <= at, *outlived)
+        linked = sa.and_(
+            token_subjects.c.token == _columns.token, token_subjects.c.tenant == _columns.tenant
+        )
+        owned = sa.union_all(
+            sa.select(_columns.data_class, _columns.key_id, _columns.subject).where(
+                _columns.tenant == tenant, _columns.subject.is_not(None)
+            ),
+            sa.select(_columns.data_class, _columns.key_id, token_subjects.c.subject)
+            .join(token_subjects, linked)
+            .where(_columns.tenant == tenant),
+        ).subquery()
+        people = (
+            sa.select(
+                owned.c.data_class,
+                owned.c.key_id,
+                sa.func.count(owned.c.subject.distinct()).label("subjects"),
+            )
+            .group_by(owned.c.data_class, owned.c.key_id)
+            .subquery()
+        )
         counted = (
             sa.select(
                 _columns.data_class,
                 _columns.key_id,
                 sa.func.count().label("tokens"),
-                sa.func.count(_columns.subject.distinct()).label("subjects"),
                 sa.func.min(_columns.created_at).label("oldest"),
                 sa.func.max(_columns.created_at).label("newest"),
                 sa.func.count().filter(overdue).label("overdue"),
@@ -122,10 +178,17 @@ class PostgresHoldings:
             .group_by(_columns.data_class, _columns.key_id)
             .subquery()
         )
+        same = sa.and_(
+            people.c.data_class == counted.c.data_class, people.c.key_id == counted.c.key_id
+        )
+        key = data_keys.c
         query = (
-            sa.select(counted, data_keys.c.epoch, data_keys.c.state, data_keys.c.created_at)
-            .join(data_keys, data_keys.c.id == counted.c.key_id)
-            .order_by(counted.c.data_class, data_keys.c.epoch)
+            sa.select(
+                *(counted, people.c.subjects, key.epoch, key.state, key.created_at, key.wrapper)
+            )
+            .join(data_keys, key.id == counted.c.key_id)
+            .outerjoin(people, same)
+            .order_by(counted.c.data_class, key.epoch)
         )
         async with self._database.transaction(tenant) as connection:
             await connection.execute(_SLOW)
@@ -138,11 +201,12 @@ class PostgresHoldings:
                     key_state=row.state,
                     key_created_at=row.created_at,
                     tokens=row.tokens,
-                    subjects=row.subjects,
+                    subjects=row.subjects or 0,
                     oldest=row.oldest,
                     newest=row.newest,
                     overdue=row.overdue,
                     retention_days=None,
+                    wrapping_key=row.wrapper,
                 )
                 for row in await connection.execute(query)
             ]
@@ -157,14 +221,56 @@ def _overdue(query: TokenQuery, columns: Any) -> list[sa.ColumnElement[bool]]:
     return [outlived]
 
 
-def _edge(rows: Sequence[TokenEntry]) -> int:
-    """Where to end a full page: at a token that its own text picks. A job that begins again
-    then meets the same pages behind a row that came or went, and what it read before is not
-    counted again."""
-    for end in range(len(rows), len(rows) // 2, -1):
-        if zlib.crc32(rows[end - 1].token.encode()) % _EDGE == 0:
-            return end
-    return len(rows)
+class _Links:
+    """People of tokens beside the first of each, ordered; not ``whole`` where more follow
+    the last."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]] = (), *, whole: bool = True) -> None:
+        self._of: dict[str, list[str]] = {}
+        for token, subject in pairs:
+            self._of.setdefault(token, []).append(subject)
+        self._last = None if whole else pairs[-1][0]
+
+    def of(self, token: str) -> tuple[list[str], bool]:
+        """Those of a token, and whether that is all of them."""
+        return self._of.get(token, []), self._last is None or token < self._last
+
+
+class _Page:
+    """Entries with the cursor behind each."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: list[TokenEntry] = []
+        self._cursors: list[str] = []
+
+    def take(self, row: TokenEntry, links: _Links, *, begun: bool) -> bool:
+        """Add a token for each of its people, the first of them left out where it has
+        ``begun``; whether there is room for the next token."""
+        others, whole = links.of(row.token)
+        people = [*([] if begun else [row.subject]), *others]
+        for subject in people:
+            self._entries.append(replace(row, subject=subject))
+            self._cursors.append(f"{row.token}{_BETWEEN}{subject if subject in others else ''}")
+        if whole and people:
+            self._cursors[-1] = row.token
+        return whole and len(self._entries) < self._limit
+
+    def cut(self, following: str | None) -> tuple[Sequence[TokenEntry], str | None]:
+        """The page, and where the next begins; ``following`` where all fitted in.
+
+        A full page ends at a token that its own text picks. A job that begins again then
+        meets the same pages behind a row that came or went, and what it read before is not
+        counted again."""
+        count = len(self._entries)
+        if count < self._limit:
+            return self._entries, following
+        most = min(count, self._limit)
+        for end in range(most, most // 2, -1):
+            if zlib.crc32(self._cursors[end - 1].encode()) % _EDGE == 0:
+                most = end
+                break
+        return self._entries[:most], self._cursors[most - 1]
 
 
 def _entry(row: sa.Row[Any]) -> TokenEntry:
