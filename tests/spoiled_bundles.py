@@ -63,8 +63,6 @@ def spoiled() -> Iterator[Spoiled]:
     yield Spoiled("two reordered, and their leaves", _swapped(), "root_differs", 1, 0)
     lines = LOG.export(SIZES, unsealed=[FORGED])
     yield Spoiled("forged one inserted", lines, "event_outside", 1, None, FORGED.id)
-    sealed = SealedLog([*events(60), FORGED, *events(120)[60:]]).export([40, 121])
-    yield Spoiled("forged one sealed", sealed, "event_backdated", 3, 60, FORGED.id)
     resigned = SealedLog(REWRITTEN, OTHER_SIGNER).export(SIZES)
     yield Spoiled("rebuilt under another key", resigned, "unknown_key", 3)
     kept = LOG.checkpoint(80)

@@ -34,11 +34,12 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What both verifiers made of a bundle: the exit code, and ours its findings, and which
-    leaves it says are ``archived``."""
+    leaves it says are ``archived``, and which is the first that is ``backdated``."""
 
     exit_code: int
     findings: Sequence[Found]
     archived: tuple[int, int] | None = None
+    backdated: tuple[str, int] | None = None
 
     @property
     def kinds(self) -> set[str]:
@@ -75,7 +76,9 @@ class Original:
         ]
         archived = report["withheld"].get("archived")
         stretch = None if archived is None else (archived["first"], archived["last"])
-        return Verdict(done.exit_code, findings, stretch)
+        late = report["backdated"]
+        told = None if late is None else (late["event_id"], late["leaves"]["first"])
+        return Verdict(done.exit_code, findings, stretch, told)
 
 
 def command(copy: Copy, *arguments: str) -> Result:

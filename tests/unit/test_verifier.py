@@ -72,6 +72,20 @@ def test_an_event_that_others_overtook_by_more_is_outside_the_tree() -> None:
     assert [finding.kind.value for finding in report.findings] == ["event_outside"]
 
 
+def test_events_that_are_sealed_out_of_order_are_told() -> None:
+    """By more than 5 minutes: no request takes so long."""
+    seconds = [0, 300, 0, 301, 0, 302, 1]
+    sealed = [
+        event(number, occurred_at=START + timedelta(seconds=at))
+        for number, at in enumerate(seconds)
+    ]
+    assert verified(SealedLog(sealed[:4]).export()).backdated is None
+    report = verified(SealedLog(sealed).export())
+    assert report.verdict is Verdict.VERIFIED
+    words = "\n".join(told_bundle(report, KEY))
+    assert f"Out of order: 2 events from leaf 4 ({sealed[4].id}) to 6" in words
+
+
 def test_a_log_without_events_since_then_verifies() -> None:
     lines = SMALL.export([7], first=6)
     header = bundle.decode(lines[0])

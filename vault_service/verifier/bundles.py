@@ -12,7 +12,7 @@ from vault_service.domain import bundle
 from vault_service.domain.bundle import BundleMalformed
 from vault_service.domain.checkpoints import Checkpoint
 from vault_service.domain.notes import VerifierKey
-from vault_service.verifier.events import EventCheck, Stretch
+from vault_service.verifier.events import Backdated, EventCheck, Stretch
 from vault_service.verifier.findings import Finding, Findings, Kind, Verdict, printable
 from vault_service.verifier.tree import TreeCheck
 
@@ -22,9 +22,10 @@ _PROGRESS_LINES: Final = 4096
 @dataclass(frozen=True, slots=True)
 class BundleReport:
     """What a bundle showed. ``first`` is its first leaf; ``leaves`` are shown as ``events``
-    or ``withheld``, by reason; ``earliest`` and ``latest`` are times of sealed events (UTC).
-    ``checkpoint`` is the largest that the key signed, of ``checkpoints`` in all; ``kept``
-    the auditor's own. ``left_out`` findings were beyond the limit."""
+    or ``withheld``, by reason; ``earliest`` and ``latest`` are times of sealed events (UTC),
+    ``backdated`` those that are out of order. ``checkpoint`` is the largest that the key
+    signed, of ``checkpoints`` in all; ``kept`` the auditor's own. ``left_out`` findings were
+    beyond the limit."""
 
     verdict: Verdict
     findings: Sequence[Finding]
@@ -38,6 +39,7 @@ class BundleReport:
     unsealed: int
     earliest: datetime | None
     latest: datetime | None
+    backdated: Backdated | None
     checkpoints: int
     checkpoint: Checkpoint | None
     kept: Checkpoint | None
@@ -128,6 +130,7 @@ class _Reading:
             unsealed=events.unsealed,
             earliest=events.earliest,
             latest=events.latest,
+            backdated=events.backdated,
             checkpoints=tree.signed,
             checkpoint=tree.newest,
             kept=tree.kept,
@@ -167,5 +170,5 @@ class _Reading:
 
 def _nothing_read(findings: Findings) -> BundleReport:
     return BundleReport(
-        findings.verdict, findings.kept, 0, "", "", 0, 0, 0, {}, 0, None, None, 0, None, None
+        findings.verdict, findings.kept, 0, "", "", 0, 0, 0, {}, 0, None, None, None, 0, None, None
     )

@@ -27,6 +27,15 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
+class Backdated:
+    """Sealed events that are more than 5 minutes older than one sealed before them, and the
+    id of the first."""
+
+    event_id: str
+    leaves: Stretch
+
+
+@dataclass(frozen=True, slots=True)
 class _Altered:
     place: int
     leaf: int
@@ -49,6 +58,7 @@ class EventCheck:
         self.withheld: dict[str, Stretch] = {}
         self.earliest: datetime | None = None
         self.latest: datetime | None = None
+        self.backdated: Backdated | None = None
 
     def shown(self, event: bundle.Event, line: int) -> None:
         """A leaf's event."""
@@ -67,7 +77,7 @@ class EventCheck:
                 line=line,
             )
             return
-        self._note_time(said, event.leaf, line)
+        self._note_time(said, event.leaf)
         if self._tenant is not None and said.tenant != self._tenant:
             self._out_of_scope(said.id, event.leaf, line)
         if not self._ids.add(said.id):
@@ -164,24 +174,20 @@ class EventCheck:
         )
         return True
 
-    def _note_time(self, said: told.Known, leaf: int, line: int) -> None:
-        """A sealed event's time, which must be about in order: a sealer that was away for
-        hours still takes events as they were committed."""
+    def _note_time(self, said: told.Known, leaf: int) -> None:
+        """A sealed event's time, which is about in order: a sealer that was away for hours
+        still takes events as they were committed."""
         time = said.time
         if self.latest is None or self.earliest is None:
             self.earliest = self.latest = time
         elif time > self.latest:
             self.latest = time
         elif time < self.latest - SEALED_WITHIN:
-            self._findings.add(
-                Kind.EVENT_BACKDATED,
-                f"Leaf {leaf} was sealed as it is, after events that say they happened more than"
-                f" 5 minutes later than its event, {said.id}: it was put into the database"
-                " afterwards, or a clock was wrong.",
-                leaf=leaf,
-                event_id=said.id,
-                line=line,
-            )
+            if self.backdated is None:
+                self.backdated = Backdated(said.id, Stretch(1, leaf, leaf))
+            else:
+                self.backdated.leaves.count += 1
+                self.backdated.leaves.last = leaf
         self.earliest = min(self.earliest, time)
 
     def _note_altered(self, event: bundle.Event, found: bytes, line: int) -> None:

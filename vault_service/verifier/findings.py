@@ -44,7 +44,6 @@ class Kind(StrEnum):
     NOTHING_SIGNED = "nothing_signed"
     NOT_COVERED = "not_covered"
     EVENT_UNREADABLE = "event_unreadable"
-    EVENT_BACKDATED = "event_backdated"
     SCOPE_DIFFERS = "scope_differs"
     KEPT_UNSIGNED = "kept_unsigned"
     KEPT_UNPROVEN = "kept_unproven"
@@ -65,7 +64,6 @@ _UNVERIFIABLE: Final = frozenset(
         Kind.NOTHING_SIGNED,
         Kind.NOT_COVERED,
         Kind.EVENT_UNREADABLE,
-        Kind.EVENT_BACKDATED,
         Kind.SCOPE_DIFFERS,
         Kind.KEPT_UNSIGNED,
         Kind.KEPT_UNPROVEN,

@@ -101,6 +101,7 @@ def bundle_json(report: BundleReport) -> dict[str, Any]:
         "unsealed": report.unsealed,
         "earliest": None if report.earliest is None else _time(report.earliest),
         "latest": None if report.latest is None else _time(report.latest),
+        "backdated": None if report.backdated is None else asdict(report.backdated),
         "checkpoints": report.checkpoints,
         "checkpoint": _checkpoint_json(report.checkpoint),
         "kept": _checkpoint_json(report.kept),
@@ -140,6 +141,14 @@ def _told_limits(report: BundleReport) -> Iterator[str]:
             f"Not shown: {_counted(withheld['tenant'].count, 'event')} of other tenants than"
             f" {printable(report.scope)}. Only a bundle of the whole log shows that none of this"
             " tenant's is among them, and that none of them was removed."
+        )
+    if report.backdated is not None:
+        late = report.backdated
+        yield (
+            f"Out of order: {_counted(late.leaves.count, 'event')} from leaf {late.leaves.first}"
+            f" ({printable(late.event_id)}) to {late.leaves.last}, sealed after events that say"
+            " they happened more than 5 minutes later: put into the database afterwards, or a"
+            " clock was wrong. Ask which."
         )
     if "archived" in withheld:
         stretch = withheld["archived"]
