@@ -4,6 +4,7 @@ What is told was done just now through the real service; where something does no
 the demo says so and exits with 1. Every value in it is invented.
 """
 
+import importlib
 import os
 import shutil
 import time
@@ -28,6 +29,7 @@ from vault_service.client.results import DetokenizeItem
 from vault_service.client.scanning import ScanReport, scan_paths
 from vault_service.domain.errors import Code, ConfigurationError, VaultError
 
+_NEEDED = ("aws_encryption_sdk", "duckdb", "reportlab")
 _PRINCIPALS = ("warehouse-loader", "support-agent", "chargeback-service", "auditor")
 
 
@@ -39,11 +41,9 @@ def demo() -> None:
     """
     started = time.monotonic()
     try:
-        # Missed here, before anything is started.
-        import aws_encryption_sdk  # noqa: F401
-        import duckdb  # noqa: F401
-        import reportlab  # noqa: F401
-
+        for needed in _NEEDED:
+            # Missed here, before anything is started.
+            importlib.import_module(needed)
         from vault_service.cli import serving  # noqa: F401
         from vault_service.settings import load
     except ImportError as error:
