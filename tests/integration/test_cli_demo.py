@@ -26,7 +26,7 @@ def test_the_story_holds(first: subprocess.CompletedProcess[str]) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
     for part in (
         *("same figures", "nothing in", "access_denied", "CB-1042", "principal issue-key"),
-        *("The receipt of the reveal", "each shown to extend the last", "was altered"),
+        *("The receipt of the reveal", "each shown to extend the last", "is not what was sealed"),
         *("access_review: ", "The manifest of pci_inventory", "pci_inventory.pdf, "),
     ):
         assert part in first.stdout
