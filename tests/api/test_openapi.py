@@ -16,7 +16,7 @@ from tests.soak import times
 
 RUN_VERBS = (
     *("approve", "reject", "output", "start", "heartbeat", "tokens", "inventory", "finish"),
-    "fail",
+    *("fail", "rights"),
 )
 
 

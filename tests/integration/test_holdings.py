@@ -205,7 +205,8 @@ async def test_the_inventory(
     superuser.execute(
         "INSERT INTO strongroom.data_keys (id, tenant, data_class, purpose, epoch, state, wrapped,"
         " wrapper, uses, created_at) VALUES (7, %s, 'pan', 'record', 3, 'retired', '',"
-        " 'local:root', 0, '2026-01-01T00:00:00Z') ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant",
+        " 'local:root', 0, '2026-01-01T00:00:00Z') ON CONFLICT (id)"
+        " DO UPDATE SET tenant = excluded.tenant",
         (tenant,),
     )
     await save(
