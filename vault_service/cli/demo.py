@@ -40,7 +40,6 @@ def demo() -> None:
     started = time.monotonic()
     try:
         # Missed here, before anything is started.
-        import aws_encryption_sdk  # noqa: F401
         import duckdb  # noqa: F401
         import reportlab  # noqa: F401
 
