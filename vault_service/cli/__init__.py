@@ -6,7 +6,7 @@
   ``protocol``: the limit on a request's head
 - ``demo``: the guided tour; ``demo_vault`` runs a service for it, ``demo_data`` makes its
   customers and orders, ``demo_warehouse`` is its DuckDB, ``demo_log`` verifies its log,
-  ``demo_story`` tells it
+  ``demo_reports`` makes and opens two reports, ``demo_story`` tells it
 - ``principals``, ``keys``, ``policy``, ``policy_backtest``, ``subjects``: administration
 - ``audit``: the log read from the database; ``audit_review``: rights and their use;
   ``audit_export``: bundles, receipts, checkpoints, the key

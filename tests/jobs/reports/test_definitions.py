@@ -30,8 +30,9 @@ ENGINE = CedarEngine(BUNDLE)
 
 
 def test_there_are_nine() -> None:
-    assert sorted(definitions()) == sorted(NAMES)
-    assert {name for name, each in definitions().items() if each.needs_approval} == APPROVED
+    found = {name: each for name, each in definitions().items() if name != "tiny"}  # the tests' own
+    assert sorted(found) == sorted(NAMES)
+    assert {name for name, each in found.items() if each.needs_approval} == APPROVED
 
 
 @pytest.mark.parametrize("name", NAMES)
