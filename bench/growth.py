@@ -38,16 +38,16 @@ FROM generate_series(%s::bigint, %s::bigint) AS n
 def measure(service: Service, large: int) -> dict[str, float]:
     """Items a second in a table of 100,000 rows and of ``large`` rows, and the ratio of
     the costs."""
-    with psycopg.connect(service.superuser_url, autocommit=True) as connection:
+    with psycopg.connect(service.database.superuser_url, autocommit=True) as connection:
         connection.execute("TRUNCATE strongroom.tokens CASCADE")
         connection.execute(_ROWS, (1, SMALL))
-        service.vacuum()
+        service.database.vacuum()
         small = _rate(service, 1, _WARM_UP)
         connection.execute("TRUNCATE strongroom.tokens CASCADE")
         for start in range(0, large, _FILL):
             connection.execute(_ROWS, (start + 1, min(start + _FILL, large)))
             print(f"  filled {start + _FILL:,} of {large:,}", file=sys.stderr, flush=True)
-        service.vacuum()
+        service.database.vacuum()
         full = _rate(service, 2, _WARM_UP_LARGE)
     return {"small": small, "large": full, "rows": float(large), "cost": small / full}
 

@@ -84,14 +84,14 @@ async def _alone(service: Service, ids: list[str]) -> tuple[float, float]:
 def _event_ids(service: Service, leaves: int) -> list[str]:
     source = random.Random(2)  # synthetic data, not secrets
     wanted = source.sample(range(leaves), min(leaves, 2 * _PROOFS))
-    with psycopg.connect(service.superuser_url) as connection:
+    with psycopg.connect(service.database.superuser_url) as connection:
         ids = [row[0] for row in connection.execute(_IDS, (wanted, TENANT))]
     source.shuffle(ids)
     return ids
 
 
 def _row(service: Service, query: str, *parameters: Any) -> Any:
-    with psycopg.connect(service.superuser_url) as connection:
+    with psycopg.connect(service.database.superuser_url) as connection:
         return connection.execute(query.encode(), parameters).fetchone()
 
 

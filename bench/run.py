@@ -11,6 +11,7 @@ import json
 import shutil
 import sys
 import tempfile
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from bench.figures import BATCH, CALLERS, SINGLE_CALLERS, UNSEALED, Figures, Log
 from bench.history import History
 from bench.load import drive, request
 from bench.sealer import caught_up, unsealed_age, without_sealer
-from bench.service import Service, running
+from bench.service import Service, database, running
 from bench.values import card_numbers, detokenize_body, tokenize_body
 
 _SMALL_EXPORT = 100_000
@@ -27,22 +28,23 @@ _SMALL_EXPORT = 100_000
 
 
 def _round(service: Service, figures: Figures, number: int, batches: int, singles: int) -> None:
-    floor.prepare(service.superuser_url, unique=False)
-    rate, _ = floor.insert(service.superuser_url, batches, BATCH)
+    url = service.database.superuser_url
+    floor.prepare(url, unique=False)
+    rate, _ = floor.insert(url, batches, BATCH)
     figures.rate("floor insert, one index", rate)
-    floor.prepare(service.superuser_url, unique=True)
-    rate, stored = floor.insert(service.superuser_url, batches, BATCH)
+    floor.prepare(url, unique=True)
+    rate, stored = floor.insert(url, batches, BATCH)
     figures.rate("floor insert", rate)
-    figures.rate("floor read", floor.read(service.superuser_url, stored))
+    figures.rate("floor read", floor.read(url, stored))
     # Which comes first alternates, so that neither always meets the warmer machine.
     for sealed in (True, False) if number % 2 else (False, True):
         if sealed:
             _vault(service, figures, number, batches, singles)
-            figures.unsealed_ages.append(unsealed_age(service))
+            figures.unsealed_ages.append(unsealed_age(service.database))
         else:
-            with without_sealer(service):
+            with without_sealer(service.database):
                 _vault(service, figures, number, batches, singles, UNSEALED)
-        rate = caught_up(service)
+        rate = caught_up(service.database)
         if not sealed:
             figures.rate("sealing what was left", rate)
 
@@ -78,22 +80,24 @@ def _vault(
     figures.add(f"single detokenize{suffix}", drive(port, prepared, SINGLE_CALLERS), 1)
 
 
-def _log(service: Service, folder: Path, leaves: int, events: int) -> LogFigures:
-    history = History(service.database_url, events)
+def _log(folder: Path, leaves: int, events: int) -> LogFigures:
     figures = LogFigures(leaves, events)
-    history.prepare(service.superuser_url)
-    with without_sealer(service):
+    with database(folder / "home", "log") as store, ExitStack() as unsealed:
+        history = History(store, events)
         history.fill(leaves)
-        service.vacuum()
-    figures.sealing_rate = caught_up(service)
-    print(f"  sealed {leaves:,}: {figures.sealing_rate:,.0f}/s", file=sys.stderr, flush=True)
-    proofs.measure(service, folder, _SMALL_EXPORT, figures)
-    # A search does not ask what is sealed: the sealer would only be in its way.
-    with without_sealer(service):
-        history.fill(events)
-        service.vacuum()
-        figures.searches = searches.measure(service, history)
-        service.stop()
+        store.vacuum()
+        unsealed.enter_context(without_sealer(store))
+        with running(store) as service:
+            unsealed.close()
+            figures.sealing_rate = caught_up(store)
+            print(f"  sealed {leaves:,}: {figures.sealing_rate:,.0f}/s", file=sys.stderr)
+            proofs.measure(service, folder, _SMALL_EXPORT, figures)
+            # A search does not ask what is sealed: the sealer would only be in its way.
+            with without_sealer(store):
+                history.fill(events)
+                store.vacuum()
+                figures.searches = searches.measure(service, history)
+                service.stop()
     return figures
 
 
@@ -114,7 +118,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        with running(folder / "home", "bench") as service:
+        with database(folder / "home", "bench") as store, running(store) as service:
             for number in range(arguments.rounds):
                 print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
                 _round(service, figures, number, arguments.batches, arguments.singles)
@@ -122,8 +126,7 @@ def main() -> None:
                 figures.growth = growth.measure(service, arguments.large)
         shutil.rmtree(folder / "home")
         if arguments.leaves:
-            with running(folder / "log", "log") as service:
-                figures.log = _log(service, folder, arguments.leaves, arguments.events)
+            figures.log = _log(folder, arguments.leaves, arguments.events)
     text = report.render(figures, arguments)
     print(text)
     if arguments.output is not None:

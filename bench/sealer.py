@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import psycopg
 
-from bench.service import Service
+from bench.service import Database
 from vault_service.adapters.postgres.log_statements import LOCK
 
 _HOLD: Final = "SELECT pg_advisory_lock(%s)"
@@ -30,12 +30,12 @@ _PATIENCE_SECONDS: Final = 600.0
 
 
 @contextlib.contextmanager
-def without_sealer(service: Service) -> Iterator[None]:
+def without_sealer(database: Database) -> Iterator[None]:
     """Within the block nothing is sealed. Whichever sealer leads loses its connection, as it
     would to a fail-over."""
     with (
-        psycopg.connect(service.superuser_url, autocommit=True) as holder,
-        psycopg.connect(service.superuser_url, autocommit=True) as other,
+        psycopg.connect(database.superuser_url, autocommit=True) as holder,
+        psycopg.connect(database.superuser_url, autocommit=True) as other,
         ThreadPoolExecutor(1) as thread,
     ):
         # In line before the leader goes: nobody else can have the lock after it.
@@ -50,19 +50,19 @@ def without_sealer(service: Service) -> Iterator[None]:
             raise RuntimeError("something was sealed while nothing should have been")
 
 
-def unsealed_age(service: Service) -> float:
+def unsealed_age(database: Database) -> float:
     """Seconds since the oldest event that is not sealed yet; 0 where all are."""
-    with psycopg.connect(service.superuser_url, autocommit=True) as connection:
+    with psycopg.connect(database.superuser_url, autocommit=True) as connection:
         found: float | None = _one(connection, _AGE)
     return found or 0.0
 
 
-def caught_up(service: Service) -> float:
+def caught_up(database: Database) -> float:
     """Wait until everything is sealed; leaves a second meanwhile, from when a sealer leads,
     or 0 where everything was."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     sizes: list[tuple[float, int]] = []
-    with psycopg.connect(service.superuser_url, autocommit=True) as connection:
+    with psycopg.connect(database.superuser_url, autocommit=True) as connection:
         unsealed = True
         while unsealed:
             if time.monotonic() > deadline:

@@ -26,14 +26,29 @@ SHARED_BUFFERS = "2GB"
 """About a tenth of the memory of the machine that the figures were first taken on."""
 
 
+@dataclass(frozen=True)
+class Database:
+    """A fresh database, as the service's login and as a superuser; ``home`` is the folder of
+    its server."""
+
+    home: Path
+    url: str
+    superuser_url: str
+
+    def vacuum(self) -> None:
+        """Bring the database to rest between two measurements."""
+        with psycopg.connect(self.superuser_url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+            connection.execute("CHECKPOINT")
+
+
 @dataclass
 class Service:
     """A running service. ``environ`` is what it was started with, ``key`` an API key of
     ``load-tester``."""
 
     port: int
-    database_url: str
-    superuser_url: str
+    database: Database
     environ: dict[str, str] = field(repr=False)
     key: str = field(repr=False)
     process: "subprocess.Popen[bytes]" = field(repr=False)
@@ -50,47 +65,47 @@ class Service:
 
     def empty(self) -> None:
         """Empty the token table: each round begins as the floor's does."""
-        with psycopg.connect(self.superuser_url, autocommit=True) as connection:
+        with psycopg.connect(self.database.superuser_url, autocommit=True) as connection:
             connection.execute("TRUNCATE strongroom.tokens CASCADE")
-
-    def vacuum(self) -> None:
-        """Bring the database to rest between two measurements."""
-        with psycopg.connect(self.superuser_url, autocommit=True) as connection:
-            connection.execute("VACUUM ANALYZE")
-            connection.execute("CHECKPOINT")
 
 
 @contextlib.contextmanager
-def running(home: Path, name: str) -> Iterator[Service]:
-    """Start everything below ``home``, stop it at the end."""
+def database(home: Path, name: str) -> Iterator[Database]:
+    """A server below ``home`` with one database in it, stopped at the end."""
     with EmbeddedPostgres.own(home, shared_buffers=SHARED_BUFFERS) as server:
         urls = server.create_database(name)
         upgrade(urls[MIGRATOR])
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        environ = {
-            **os.environ,
-            "STRONGROOM_ENV": "test",
-            "STRONGROOM_HOME": str(home),
-            "STRONGROOM_DATABASE_URL": urls[APP],
-            "STRONGROOM_PORT": str(port),
-            "STRONGROOM_WORKERS": str(WORKERS),
-        }
-        key = asyncio.run(_key(environ, "load-tester"))
-        process = subprocess.Popen(  # our own program
-            [sys.executable, "-m", "vault_service", "serve"],
-            env=environ,
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=(home / "service.log").open("wb"),
-        )
-        service = Service(port, urls[APP], urls[SUPERUSER], environ, key, process)
-        try:
-            _wait(port, process)
-            yield service
-        finally:
-            service.stop()
+        yield Database(home, urls[APP], urls[SUPERUSER])
+
+
+@contextlib.contextmanager
+def running(database: Database) -> Iterator[Service]:
+    """Start the service on the database, stop it at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environ = {
+        **os.environ,
+        "STRONGROOM_ENV": "test",
+        "STRONGROOM_HOME": str(database.home),
+        "STRONGROOM_DATABASE_URL": database.url,
+        "STRONGROOM_PORT": str(port),
+        "STRONGROOM_WORKERS": str(WORKERS),
+    }
+    key = asyncio.run(_key(environ, "load-tester"))
+    process = subprocess.Popen(  # our own program
+        [sys.executable, "-m", "vault_service", "serve"],
+        env=environ,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=(database.home / "service.log").open("wb"),
+    )
+    service = Service(port, database, environ, key, process)
+    try:
+        _wait(port, process)
+        yield service
+    finally:
+        service.stop()
 
 
 async def _key(environ: dict[str, str], principal: str) -> str:
