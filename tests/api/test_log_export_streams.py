@@ -43,7 +43,7 @@ def exporting(server: Server) -> list[int]:
     """The database's process ids of connections that read a log out."""
     rows = server.query(
         "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
-        " AND query LIKE 'SELECT l.leaf_index, e.position IS NULL%%'",
+        " AND query LIKE 'SELECT l.leaf_index, CASE%%'",
         server.database,
     )
     return [pid for (pid,) in rows]

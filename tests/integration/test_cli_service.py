@@ -239,6 +239,7 @@ def test_doctor_finds_a_fresh_installation_sound(run: Run, token: str) -> None:
         "schema",
         "keys",
         "audit",
+        "log",
     }
     assert {check["state"] for check in answer["checks"]} <= {"ok", "warn"}
 
