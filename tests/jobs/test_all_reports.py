@@ -4,6 +4,7 @@ definition stops before there is any output."""
 
 import io
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -60,6 +61,10 @@ class World:
         crm.tokenize("email", ["shared@mail.example"], subject="cus_shared")
         answer = self.server.caller("chargeback-service").detokenize(self.pans[:2], "chargeback")
         assert answer.status_code == 200
+        # A review ends with the last full second: the reveal must lie in one.
+        revealed = datetime.now(UTC)
+        while datetime.now(UTC).replace(microsecond=0) <= revealed:
+            time.sleep(0.01)
 
     def request(self, report: str, format: str = "json", **fields: Any) -> RunInfo:
         """A run that may start."""
