@@ -2,6 +2,7 @@
 and read every value through ``/v1/detokenize`` under a principal and purpose of their own.
 
 - ``definitions``: finds the reports; ``reports``: one module a report
+- ``job_vault``: the vault as making a run needs it
 - ``context``: what a report is given, and what it gives back
 - ``runner``: one run, from a signed order to a sealed output; ``lease``: keeps it meanwhile;
   ``failures``: the codes that it may end with

@@ -9,15 +9,13 @@ import logging
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import Any, Final, Self, cast
 
 from reporting_jobs.context import RunVault
 from reporting_jobs.failures import LeaseLost, OutOfTime
+from reporting_jobs.job_vault import JobVault
 from vault_service.client.errors import RequestRefused, StrongroomError
 from vault_service.domain.errors import RETRYABLE
-
-if TYPE_CHECKING:
-    from reporting_jobs.runner import JobVault
 
 BEAT_SECONDS: Final = 20.0
 """Between two heartbeats: several fit into a lease."""
@@ -47,7 +45,7 @@ class Lease:
     ``remaining`` tells how many seconds this process has left."""
 
     def __init__(
-        self, vault: "JobVault", remaining: Callable[[], float], beat: float = BEAT_SECONDS
+        self, vault: JobVault, remaining: Callable[[], float], beat: float = BEAT_SECONDS
     ) -> None:
         self._job = vault
         self._remaining = remaining
@@ -104,7 +102,7 @@ class Lease:
 class _Attentive:
     """The reading methods of a vault, each of which looks at the lease first."""
 
-    def __init__(self, vault: "JobVault", lease: Lease) -> None:
+    def __init__(self, vault: JobVault, lease: Lease) -> None:
         self._vault = vault
         self._lease = lease
 

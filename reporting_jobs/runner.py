@@ -13,15 +13,15 @@ can do, so that there is one output. No log line holds a value.
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final
 
 from reporting_jobs import sealing
-from reporting_jobs.context import Context, RunVault
+from reporting_jobs.context import Context
 from reporting_jobs.definitions import definitions, maker
 from reporting_jobs.failures import (
     FailureCode,
@@ -32,6 +32,7 @@ from reporting_jobs.failures import (
     failure_of,
     rules_of,
 )
+from reporting_jobs.job_vault import JobVault
 from reporting_jobs.lease import BEAT_SECONDS, Lease
 from reporting_jobs.outputs import writing
 from reporting_jobs.places import Place, public_key
@@ -55,39 +56,6 @@ _log = logging.getLogger("strongroom.reports")
 _UNLIMITED: Final = float("inf")
 _ENDED: Final = "ended"
 """The vault's rule for a run that ended otherwise than well."""
-
-
-class JobVault(RunVault, Protocol):
-    """The vault as a job's run needs it:
-    :class:`vault_service.client.reports.RunClient`."""
-
-    @property
-    def run(self) -> RunInfo:
-        """The run, as the vault last told it."""
-
-    @property
-    def done(self) -> bool:
-        """Whether it succeeded before."""
-
-    def start(self, order: str) -> RunInfo:
-        """Lease the run of the signed order."""
-
-    def heartbeat(self) -> RunInfo:
-        """Keep the lease."""
-
-    def finish(
-        self,
-        *,
-        rows: int,
-        columns: Sequence[str],
-        output_sha256: str,
-        output_bytes: int,
-        output_location: str,
-    ) -> RunInfo:
-        """End the run well."""
-
-    def fail(self, code: str) -> RunInfo:
-        """End the run as failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from reporting_jobs.job_vault import JobVault
 from reporting_jobs.places import place
-from reporting_jobs.runner import JobVault, Runner
+from reporting_jobs.runner import Runner
 from reporting_jobs.settings import JobSettings
 from reporting_jobs.stores import FolderStore, S3Store, Store
 from vault_service.client.credentials import sts_token

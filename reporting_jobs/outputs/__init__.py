@@ -5,6 +5,6 @@ does not grow with its rows, and nothing is written anywhere before it is sealed
 
 - ``checking``: holds rows against the definition
 - ``csv_rows``, ``json_rows``, ``parquet_rows``: one writer each; ``pdf`` with
-  ``pdf_charts``: what people read
+  ``pdf_charts``, ``pdf_text``: what people read
 - ``writing``: chooses among them
 """

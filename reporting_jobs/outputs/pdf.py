@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reporting_jobs.context import Cell, Output, Section
 from reporting_jobs.failures import FailureCode, RunFailed
 from reporting_jobs.outputs.checking import CheckedRows
+from reporting_jobs.outputs.pdf_text import shown
 from vault_service.domain.reports import ReportDefinition
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 MAX_ROWS: Final = 5_000
 _MARGIN: Final = 42  # points
-_ENCODING: Final = "cp1252"  # of the standard fonts
 _GREY: Final = "#6b7280"
 
 
@@ -195,20 +195,3 @@ def _told(cell: Cell) -> str:
     if isinstance(cell, int):
         return f"{cell:,}"
     return f"{cell:,.2f}" if isinstance(cell, float) else cell
-
-
-def shown(text: str) -> str:
-    """The text in characters that the standard fonts have, others as their code points."""
-    try:
-        text.encode(_ENCODING)
-    except UnicodeEncodeError:
-        return "".join(_shown_character(character) for character in text)
-    return text
-
-
-def _shown_character(character: str) -> str:
-    try:
-        character.encode(_ENCODING)
-    except UnicodeEncodeError:
-        return f"[U+{ord(character):04X}]"
-    return character

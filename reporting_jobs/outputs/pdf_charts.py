@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from reporting_jobs.context import Chart
-from reporting_jobs.outputs.pdf import shown
+from reporting_jobs.outputs.pdf_text import shown
 
 if TYPE_CHECKING:
     from reportlab.graphics.shapes import Drawing

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from reporting_jobs.context import Cell, Chart, Context, Output, RunVault, Section
 from reporting_jobs.definitions import definitions
 from reporting_jobs.failures import FailureCode, RunFailed
-from reporting_jobs.outputs import csv_rows, json_rows, parquet_rows, pdf, writing
+from reporting_jobs.outputs import csv_rows, json_rows, parquet_rows, pdf, pdf_text, writing
 from reporting_jobs.outputs.checking import CheckedRows
 from reporting_jobs.outputs.pdf_charts import bar_chart
 from vault_service.domain.reports import Format
@@ -174,7 +174,7 @@ def test_a_pdf_is_the_same_for_the_same_content_and_says_what_it_is_of() -> None
 
 
 def test_what_the_fonts_of_a_pdf_lack_is_written_as_its_code_point() -> None:
-    assert pdf.shown("Zoë – 名") == "Zoë – [U+540D]"
+    assert pdf_text.shown("Zoë – 名") == "Zoë – [U+540D]"
 
 
 def test_a_pdf_of_many_pages_is_refused() -> None:

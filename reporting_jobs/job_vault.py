@@ -1,0 +1,40 @@
+"""The vault as the making of a run needs it, beyond what its report reads."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from reporting_jobs.context import RunVault
+from vault_service.client.report_results import RunInfo
+
+
+class JobVault(RunVault, Protocol):
+    """The vault as a job's run needs it:
+    :class:`vault_service.client.reports.RunClient`."""
+
+    @property
+    def run(self) -> RunInfo:
+        """The run, as the vault last told it."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it succeeded before."""
+
+    def start(self, order: str) -> RunInfo:
+        """Lease the run of the signed order."""
+
+    def heartbeat(self) -> RunInfo:
+        """Keep the lease."""
+
+    def finish(
+        self,
+        *,
+        rows: int,
+        columns: Sequence[str],
+        output_sha256: str,
+        output_bytes: int,
+        output_location: str,
+    ) -> RunInfo:
+        """End the run well."""
+
+    def fail(self, code: str) -> RunInfo:
+        """End the run as failed."""
