@@ -4,14 +4,11 @@ The one module of this package that needs the server's packages when it is impor
 """
 
 import contextlib
-import ctypes
 import http.client
 import os
-import resource
 import shutil
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,8 +23,8 @@ from vault_service.adapters.telemetry.logs import configure_logging
 from vault_service.adapters.telemetry.workers import share_metrics
 from vault_service.cli.protocol import BoundedProtocol
 from vault_service.domain.errors import ConfigurationError
+from vault_service.memory import forbid_core_dumps
 
-_PR_SET_DUMPABLE: Final = 4
 _DRAIN_SECONDS: Final = 30
 _HUNG_SECONDS: Final = 60
 _PROBE_SECONDS: Final = 5.0
@@ -46,15 +43,6 @@ class Address:
     certificate: Path | None = None
     key: Path | None = None
     proxies: str = ""
-
-
-def forbid_core_dumps() -> None:
-    """Keep this process's memory, and with it plaintext keys and values, off the disk and
-    from other processes of the same user (PCI-DSS 3.5.1, CWE-528)."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        # A core pattern that pipes to a collector ignores the limit.
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def bind(address: Address) -> socket.socket:
