@@ -84,6 +84,7 @@ class Services:
     bundle: PolicyBundle
     engine: CedarEngine
     database: Database
+    store: PostgresTokenStore
     keyring: Keyring
     recorder: Recorder
     api_keys: ApiKeys
@@ -190,7 +191,7 @@ async def open_services(
         sealing = Database(sealing_access(settings, used))
         closing.push_async_callback(sealing.close)
         store = PostgresTokenStore(database, metrics)
-        closing.push_async_callback(store.close)
+        closing.push_async_callback(store.settle)
         keyring = Keyring(
             PostgresKeyStore(database),
             _measured(wrappers(settings), metrics, closing),
@@ -257,6 +258,7 @@ async def open_services(
             bundle=bundle,
             engine=engine,
             database=database,
+            store=store,
             keyring=keyring,
             recorder=recorder,
             api_keys=ApiKeys(principals, credentials, recorder, utc_now),

@@ -24,7 +24,8 @@ _log = structlog.get_logger("strongroom.housekeeping")
 @asynccontextmanager
 async def housekeeping(services: Services) -> AsyncIterator[None]:
     """Keeps house until the block ends. That the process records, and that it ends, is in
-    the log itself (PCI-DSS 10.2.1.6); at the end all that was recorded is sealed."""
+    the log itself (PCI-DSS 10.2.1.6); at the end all that was recorded is sealed, that end
+    and what clients did not wait for included."""
     with suppress(VaultError):
         # The first use of a wrapping key loads the Encryption SDK, which takes seconds.
         await services.keyring.probe()
@@ -37,6 +38,7 @@ async def housekeeping(services: Services) -> AsyncIterator[None]:
         keeping.cancel()
         with suppress(asyncio.CancelledError):
             await keeping
+        await services.store.settle()
         with suppress(VaultError):
             await services.application.authenticator.flush(everything=True)
             await house.tell("stop_audit")
