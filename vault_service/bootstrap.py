@@ -65,6 +65,7 @@ __all__ = [
     "migrate_embedded",
     "open_services",
     "refuse_logins",
+    "sealing_access",
     "traces",
     "utc_now",
     "wrappers",

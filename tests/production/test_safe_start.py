@@ -167,7 +167,7 @@ def test_what_is_not_tls_or_too_old_is_not_served(running: Running) -> None:
         httpx2.get(f"http://127.0.0.1:{port}/healthz")
     old = ssl.create_default_context(cafile=running.production.postgres.authority.path)
     old.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     with (
         socket.create_connection(("127.0.0.1", port)) as plain,
@@ -206,9 +206,11 @@ def test_no_process_leaves_its_memory_behind(running: Running) -> None:
     """PCI-DSS 3.5.1: neither the supervisor nor a worker can be dumped, or looked into."""
     children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
     pids = [running.process.pid]
-    for pid in map(int, children.read_text().split()):
-        if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
-            pids.append(pid)
+    pids += [
+        pid
+        for pid in map(int, children.read_text().split())
+        if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
     assert len(pids) == 3, "the supervisor and two workers"
     for pid in pids:
         until((running.told / str(pid)).exists)
