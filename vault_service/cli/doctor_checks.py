@@ -18,7 +18,8 @@ from vault_service.adapters.postgres.access import Access
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.readiness import Readiness
 from vault_service.adapters.postgres.roles import SEALING
-from vault_service.bootstrap import sealing_access, utc_now, wrappers
+from vault_service.bootstrap import utc_now, wrappers
+from vault_service.bootstrap_database import sealing_access
 from vault_service.cli.doctor_database import (
     ROLES_AGAIN,
     UPGRADE,
