@@ -14,12 +14,14 @@ from vault_service.adapters.kms.aws import AwsKmsWrapper
 from vault_service.adapters.kms.local import UnsafeLocalRootKey
 from vault_service.adapters.kms.measured import MeasuredWrapper
 from vault_service.adapters.policy_files import PolicyBundle, load_bundle
+from vault_service.adapters.postgres.access import Access, Door, LoginRefused
 from vault_service.adapters.postgres.audit_reader import PostgresAuditReader
 from vault_service.adapters.postgres.budgets import PostgresBudgets
 from vault_service.adapters.postgres.credentials import PostgresCredentialStore, PostgresThrottle
 from vault_service.adapters.postgres.embedded import EmbeddedPostgres
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.event_index import PostgresEventIndex
+from vault_service.adapters.postgres.failures import DRIVER_ERRORS
 from vault_service.adapters.postgres.idempotency import PostgresIdempotency
 from vault_service.adapters.postgres.keys import PostgresKeyStore
 from vault_service.adapters.postgres.migrate import upgrade
@@ -32,7 +34,7 @@ from vault_service.api.application import Application
 from vault_service.bootstrap_log import TransparencyLog, transparency_log
 from vault_service.bootstrap_reports import report_services
 from vault_service.domain.catalog import Catalog, Domain
-from vault_service.domain.errors import ConfigurationError
+from vault_service.domain.errors import ConfigurationError, VaultError
 from vault_service.domain.ports import KeyWrapper
 from vault_service.domain.principals import Principal
 from vault_service.domain.reports import ReportDefinition
@@ -60,9 +62,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Services",
     "configure_logging",
-    "database_url",
+    "database_access",
     "migrate_embedded",
     "open_services",
+    "refuse_logins",
     "traces",
     "utc_now",
     "wrappers",
@@ -82,6 +85,7 @@ class Services:
     bundle: PolicyBundle
     engine: CedarEngine
     database: Database
+    store: PostgresTokenStore
     keyring: Keyring
     recorder: Recorder
     api_keys: ApiKeys
@@ -109,17 +113,45 @@ class Services:
         return sorted({principal.tenant for principal in self.principals.values()})
 
 
-def database_url(settings: Settings) -> str:
-    """The service's connection; the embedded server must be running for its own."""
+def database_access(settings: Settings, *, guarded: bool = False) -> Access:
+    """The service's way to the database; the embedded server must be running for its own.
+    ``guarded``: it refuses connections that a service in production must not have."""
     if not settings.embedded:
-        return settings.database_url
+        return Access(settings.database_url, settings.database_password_from, guarded)
     running = EmbeddedPostgres.attach(settings.home)
     if running is None:
         raise ConfigurationError(
             "no embedded database runs in this STRONGROOM_HOME; start `strongroom dev`, or"
             " set STRONGROOM_DATABASE_URL"
         )
-    return running.app_url
+    return Access(running.app_url)
+
+
+def sealing_access(settings: Settings, access: Access) -> Access:
+    """The way to the database of what seals the log and reads it whole: a login of its own
+    where one is set, else that of ``access``."""
+    if not settings.sealer_database_url:
+        return access
+    return Access(
+        settings.sealer_database_url, settings.sealer_database_password_from, access.guarded
+    )
+
+
+async def refuse_logins(settings: Settings) -> None:
+    """Raise :class:`ConfigurationError` where the database lets the service in by a login
+    that production must not have, or without TLS. A database that is away is a matter of
+    readiness: each connection is looked at again when it is made."""
+    access = database_access(settings, guarded=True)
+    for each in {access, sealing_access(settings, access)}:
+        door = Door(each)
+        try:
+            await (await door.connect()).close()
+        except LoginRefused as error:
+            raise ConfigurationError(f"STRONGROOM_ENV=prod refuses: {error}") from None
+        except (*DRIVER_ERRORS, VaultError):
+            continue
+        finally:
+            door.close()
 
 
 def migrate_embedded(server: EmbeddedPostgres) -> None:
@@ -139,13 +171,13 @@ def wrappers(settings: Settings) -> dict[Domain, AwsKmsWrapper] | dict[Domain, U
 @asynccontextmanager
 async def open_services(
     settings: Settings,
-    url: str | None = None,
+    access: Access | None = None,
     definitions: Mapping[str, ReportDefinition] | None = None,
 ) -> AsyncIterator[Services]:
     """Build everything, open the database pools, close them at the end.
 
-    ``url`` overrides the database of the settings, ``definitions`` the reports of this
-    release. Raises
+    ``access`` overrides the way to the database of the settings, which is guarded in
+    ``prod``; ``definitions`` overrides the reports of this release. Raises
     :class:`ConfigurationError` for unusable policy files or keys; a database or KMS
     that is away is a matter of readiness and raises nothing here.
     """
@@ -154,11 +186,14 @@ async def open_services(
     engine = CedarEngine(bundle)
     recorder = Recorder(engine, utc_now)
     async with AsyncExitStack() as closing:
-        database = Database(url or database_url(settings))
+        used = access or database_access(settings, guarded=settings.environment == "prod")
+        database = Database(used)
         await database.open()
         closing.push_async_callback(database.close)
+        sealing = Database(sealing_access(settings, used))
+        closing.push_async_callback(sealing.close)
         store = PostgresTokenStore(database, metrics)
-        closing.push_async_callback(store.close)
+        closing.push_async_callback(store.settle)
         keyring = Keyring(
             PostgresKeyStore(database),
             _measured(wrappers(settings), metrics, closing),
@@ -174,7 +209,7 @@ async def open_services(
         throttle = PostgresThrottle(database)
         idempotency = PostgresIdempotency(database)
         budgets = PostgresBudgets(database)
-        log = transparency_log(settings, database, metrics, utc_now)
+        log = transparency_log(settings, database, sealing, metrics, utc_now)
         closing.callback(log.close)
         reporting = report_services(
             settings, database, bundle, engine, authorizer, store, recorder, log, definitions
@@ -225,6 +260,7 @@ async def open_services(
             bundle=bundle,
             engine=engine,
             database=database,
+            store=store,
             keyring=keyring,
             recorder=recorder,
             api_keys=ApiKeys(principals, credentials, recorder, utc_now),

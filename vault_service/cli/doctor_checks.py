@@ -14,6 +14,7 @@ from vault_service.adapters.policy_cases import load_cases, run_cases
 from vault_service.adapters.policy_check import validate
 from vault_service.adapters.policy_files import PolicyBundle, load_bundle
 from vault_service.adapters.postgres import inspection
+from vault_service.adapters.postgres.access import Access
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.readiness import Readiness
 from vault_service.bootstrap import utc_now, wrappers
@@ -47,8 +48,8 @@ def examine() -> list[Check]:
         checks.append(Check("policies", "fail", str(error), "run: strongroom policy check"))
     checks += _disk(settings.home)
     try:
-        with database(settings) as url:
-            checks += asyncio.run(_services(settings, url, bundle))
+        with database(settings) as access:
+            checks += asyncio.run(_services(settings, access, bundle))
     except ConfigurationError as error:
         checks.append(Check("database", "fail", str(error), "do as it says, then ask again"))
     except VaultError as error:
@@ -108,8 +109,8 @@ def _disk(home: Path) -> Iterator[Check]:
         yield Check("disk", "ok", found)
 
 
-async def _services(settings: Settings, url: str, bundle: PolicyBundle | None) -> list[Check]:
-    opened = Database(url, hot_connections=1, ordinary_connections=1)
+async def _services(settings: Settings, access: Access, bundle: PolicyBundle | None) -> list[Check]:
+    opened = Database(access, hot_connections=1, ordinary_connections=1)
     await opened.open()
     try:
         checks: list[Check] = []

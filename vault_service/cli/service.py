@@ -1,5 +1,6 @@
 """``strongroom dev``, ``serve`` and ``db``."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -80,11 +81,13 @@ def serve() -> None:
         )
         listener = serving.bind(address)
         with serving.shared_metrics(address.workers):
-            from vault_service.bootstrap import configure_logging, database_url
+            from vault_service.bootstrap import configure_logging, database_access, refuse_logins
 
             configure_logging()
-            database_url(settings)
+            database_access(settings)
             _check_start(settings)
+            if settings.environment == "prod":
+                asyncio.run(refuse_logins(settings))
             serving.run(address, listener)
     except ConfigurationError as error:
         stop(str(error))
@@ -156,7 +159,7 @@ def _on_database(work: Callable[[str], _T]) -> _T:
         stop(_MISSING)
     log_to_stderr()
     try:
-        with migration_url(load()) as url, translated():
+        with migration_url(load(database_alone=True)) as url, translated():
             return work(url)
     except ConfigurationError as error:
         stop(str(error))

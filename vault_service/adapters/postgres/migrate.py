@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from vault_service.adapters.postgres.access import driver_url
 from vault_service.adapters.postgres.schema import OWNER_ROLE, ROLES, SCHEMA, SERVICE_ROLE
 
 _TAKE_SERVICE_ROLE = (
@@ -30,12 +31,6 @@ def _config(connection: sa.Connection | None = None) -> Config:
     return config
 
 
-def sync_url(database_url: str) -> sa.URL:
-    """The URL with the psycopg driver named, whatever spelling it came in."""
-    url = sa.make_url(database_url)
-    return url.set(drivername="postgresql+psycopg")
-
-
 def head_revision() -> str:
     """The newest migration of this release."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
@@ -45,7 +40,7 @@ def head_revision() -> str:
 
 def current_revision(database_url: str) -> str | None:
     """The migration that the database stands at, ``None`` for an empty database."""
-    engine = sa.create_engine(sync_url(database_url), poolclass=sa.NullPool, hide_parameters=True)
+    engine = sa.create_engine(driver_url(database_url), poolclass=sa.NullPool, hide_parameters=True)
     with engine.connect() as connection:
         # The service's own login may have no rights before it takes its role.
         connection.execute(sa.text(_TAKE_SERVICE_ROLE), {"role": SERVICE_ROLE})
@@ -59,7 +54,7 @@ def upgrade(database_url: str) -> tuple[str | None, str]:
 
     Returns the revisions before and after.
     """
-    engine = sa.create_engine(sync_url(database_url), poolclass=sa.NullPool, hide_parameters=True)
+    engine = sa.create_engine(driver_url(database_url), poolclass=sa.NullPool, hide_parameters=True)
     with engine.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         _ensure_roles(connection)
