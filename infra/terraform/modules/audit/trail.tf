@@ -78,7 +78,7 @@ data "aws_iam_policy_document" "trail_logs" {
     sid       = "CopyTheTrail"
     effect    = "Allow"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["${local.arn}:logs:${var.deployment.region}:${var.deployment.account_id}:log-group:${aws_cloudwatch_log_group.trail.name}:log-stream:*"]
+    resources = ["${local.arn}:logs:${var.deployment.region}:${var.deployment.account_id}:log-group:/${local.prefix}/trail:log-stream:*"]
   }
 }
 

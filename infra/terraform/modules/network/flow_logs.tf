@@ -26,7 +26,7 @@ data "aws_iam_policy_document" "flow_logs" {
   statement {
     effect    = "Allow"
     actions   = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
-    resources = ["${local.arn}:logs:${local.here}:log-group:${aws_cloudwatch_log_group.flows.name}:*"]
+    resources = ["${local.arn}:logs:${local.here}:log-group:/${local.prefix}/flows:*"]
   }
 }
 

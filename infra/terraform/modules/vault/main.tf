@@ -57,7 +57,7 @@ module "database" {
   permissions_boundary_arn = module.identity.permissions_boundary_arn
   instance_class           = var.database.instance_class
   instance_count           = var.database.instance_count
-  deletion_protection      = var.database.deletion_protection
+  deletion_protection      = var.deletion_protection
 }
 
 module "audit" {
@@ -77,4 +77,60 @@ module "audit" {
   retention_days           = var.checkpoint_retention_days
   permissions_boundary_arn = module.identity.permissions_boundary_arn
   log_key_arn              = module.kms.key_arns.storage
+}
+
+module "service" {
+  source = "../service"
+
+  deployment = var.deployment
+  network = {
+    vpc_id             = module.network.vpc_id
+    subnet_ids         = module.network.subnet_ids
+    security_group_ids = module.network.security_group_ids
+    entrance_networks  = module.network.entrance_networks
+  }
+  service_domain       = var.service_domain
+  certificate_arn      = var.certificate_arn
+  consumer_arns        = var.consumer_arns
+  images               = var.images
+  role_arns            = module.identity.role_arns
+  agent_role_arns      = module.identity.agent_role_arns
+  report_job_role_arns = module.identity.report_job_role_arns
+  key_arns             = module.kms.key_arns
+  checkpoints = {
+    location       = module.audit.checkpoints_location
+    retention_days = module.audit.retention_days
+  }
+  report_bucket_name  = local.bucket_names.reports
+  alarm_topic_arn     = module.monitoring.alarm_topic_arn
+  audit_origin        = var.audit_origin
+  log_key             = var.log_key
+  settings            = var.settings
+  replicas            = var.replicas
+  deletion_protection = var.deletion_protection
+}
+
+module "monitoring" {
+  source = "../monitoring"
+
+  deployment  = var.deployment
+  subscribers = var.alarm_subscribers
+  log_group_names = {
+    trail    = module.audit.trail_log_group_name
+    service  = module.service.log_group_names["service"]
+    database = module.database.log_group_name
+    flows    = module.network.log_group_names["flows"]
+    dns      = module.network.log_group_names["dns"]
+  }
+  key_arns = module.kms.key_arns
+  role_arns = {
+    service     = module.identity.role_arns["service"]
+    break_glass = module.identity.role_arns["break_glass"]
+  }
+  balancer = {
+    name         = module.service.balancer_name
+    target_group = module.service.target_group_name
+    tasks        = var.replicas.least
+  }
+  cluster_name = module.service.cluster_name
 }

@@ -79,11 +79,10 @@ variable "service_domain" {
 }
 
 variable "database" {
-  description = "Class and number of the database's instances, and whether it refuses to be deleted."
+  description = "Class and number of the database's instances."
   type = object({
-    instance_class      = optional(string, "db.r7g.large")
-    instance_count      = optional(number, 2)
-    deletion_protection = optional(bool, true)
+    instance_class = optional(string, "db.r7g.large")
+    instance_count = optional(number, 2)
   })
   default = {}
 
@@ -101,5 +100,99 @@ variable "checkpoint_retention_days" {
   validation {
     condition     = var.checkpoint_retention_days >= 1 && var.checkpoint_retention_days <= 36500
     error_message = "checkpoint_retention_days is 1 to 36500; PCI-DSS 10.5.1 asks for 365 at least."
+  }
+}
+
+variable "certificate_arn" {
+  description = "Certificate for service_domain in ACM, of the vault's account and region."
+  type        = string
+
+  validation {
+    condition     = can(regex("^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/", var.certificate_arn))
+    error_message = "certificate_arn is the ARN of a certificate in ACM."
+  }
+}
+
+variable "consumer_arns" {
+  description = "Accounts, users or roles of callers that may make an endpoint to the vault."
+  type        = set(string)
+
+  validation {
+    condition     = alltrue([for arn in var.consumer_arns : can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:(root|role/.+|user/.+)$", arn))])
+    error_message = "consumer_arns are ARNs of IAM, such as arn:aws:iam::111122223333:root; everybody (*) is refused."
+  }
+}
+
+variable "images" {
+  description = "Container images by digest, in the vault's own registry: service and collector."
+  type = object({
+    service   = string
+    collector = string
+  })
+
+  validation {
+    condition     = alltrue([for image in values(var.images) : can(regex("@sha256:[0-9a-f]{64}$", image))])
+    error_message = "images are named by digest (…@sha256:…): a tag can be pointed elsewhere."
+  }
+}
+
+variable "audit_origin" {
+  description = "The name of the log in its checkpoints. Choose one and keep it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[!-*,-~]+$", var.audit_origin))
+    error_message = "audit_origin is printable ASCII without spaces and plus signs, such as vault.example.com/audit."
+  }
+}
+
+variable "log_key" {
+  description = "The log's public key as `GET /v1/audit/key` gives it, for the report jobs; empty until the service has run for the first time."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.log_key == "" || can(regex("^[^ +]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/=]+$", var.log_key))
+    error_message = "log_key is a verifier key: name+hash+key."
+  }
+}
+
+variable "settings" {
+  description = "How callers prove who they are: STRONGROOM_STS_AUDIENCE, and STRONGROOM_OIDC_… where tokens of an issuer are taken."
+  type        = map(string)
+
+  validation {
+    condition     = contains(keys(var.settings), "STRONGROOM_STS_AUDIENCE")
+    error_message = "settings needs STRONGROOM_STS_AUDIENCE: report jobs prove by their roles who they are."
+  }
+}
+
+variable "alarm_subscribers" {
+  description = "Addresses of email that alarms go to; each has to be confirmed."
+  type        = set(string)
+
+  validation {
+    condition     = length(var.alarm_subscribers) > 0
+    error_message = "alarm_subscribers names one address at least: an alarm that nobody hears is none."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Whether database and balancers refuse to be deleted. Switched off only to retire a vault."
+  type        = bool
+  default     = true
+}
+
+variable "replicas" {
+  description = "Least and greatest number of the service's tasks."
+  type = object({
+    least    = optional(number, 3)
+    greatest = optional(number, 12)
+  })
+  default = {}
+
+  validation {
+    condition     = var.replicas.least >= 2 && var.replicas.greatest >= var.replicas.least
+    error_message = "replicas.least is 2 or more, replicas.greatest no fewer."
   }
 }
