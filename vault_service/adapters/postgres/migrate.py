@@ -1,7 +1,8 @@
 """Brings a database to the schema of this release, and tells whether it is there.
 
-The connection that migrates must be a superuser's, or of a role that owns the
-database and has CREATEROLE; the service's own connection needs neither.
+The login that migrates is ``strongroom_migrator`` where ``strongroom db roles`` was run
+before. Elsewhere it must be a superuser's, or own the database and have CREATEROLE, to make
+what is missing; the service's own login needs neither.
 """
 
 from importlib.resources import files
@@ -19,6 +20,13 @@ _TAKE_SERVICE_ROLE = (
     "SELECT set_config('role', rolname, false) FROM pg_roles"
     " WHERE rolname = :role AND pg_has_role(current_user, oid, 'MEMBER')"
 )
+_ALLOW_SCHEMAS = f"""
+DO $$ BEGIN
+    IF NOT has_database_privilege('{OWNER_ROLE}', current_database(), 'CREATE') THEN
+        EXECUTE format('GRANT CREATE ON DATABASE %I TO {OWNER_ROLE}', current_database());
+    END IF;
+END $$
+"""
 _ADVISORY_LOCK = 0x5354524F4E47  # one migration at a time, over all hosts
 
 
@@ -58,9 +66,8 @@ def upgrade(database_url: str) -> tuple[str | None, str]:
     with engine.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         _ensure_roles(connection)
-        connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-        connection.execute(sa.text(f"ALTER SCHEMA {SCHEMA} OWNER TO {OWNER_ROLE}"))
         connection.execute(sa.text(f"SET LOCAL ROLE {OWNER_ROLE}"))
+        connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         before = MigrationContext.configure(
             connection, opts={"version_table_schema": SCHEMA}
         ).get_current_revision()
@@ -88,3 +95,4 @@ def _ensure_roles(connection: sa.Connection) -> None:
     ).scalar_one()
     if not member:
         connection.execute(sa.text(f"GRANT {OWNER_ROLE} TO CURRENT_USER"))
+    connection.execute(sa.text(_ALLOW_SCHEMAS))
