@@ -11,8 +11,8 @@ _CODE_SUFFIXES: Final = frozenset({".py", ".tf", ".cedar", ".yml", ".sql", ".js"
 _TEXT_FOLDERS: Final = ("docs", "infra", "policies", "tests")
 _NOT_OURS: Final = frozenset({"node_modules", ".terraform", "__pycache__"})
 _LINK: Final = re.compile(r"(?<!!)\[[^\]\[]*\]\(([^)\s]+)\)")
-_FENCE: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-_FENCED: Final = re.compile(r"^```(?:sh|bash|)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE: Final = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
+_FENCED: Final = re.compile(r"^ *```(?:sh|bash|)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _INLINE: Final = re.compile(r"`([^`\n]+)`")
 _HEADING: Final = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 _NUMBER: Final = r"\d+(?:\.\d+)+"
@@ -73,6 +73,8 @@ def commands(path: Path) -> Iterator[list[str]]:
             words = part.replace('"', " ").split()
             while words and re.fullmatch(r"\w+=\S*", words[0]):
                 words = words[1:]
+            if words[:1] == ["in_account"]:
+                words = words[2:]
             if words[:1] == ["strongroom"] and len(words) > 1:
                 yield words[1:]
 
