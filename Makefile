@@ -27,6 +27,7 @@ test: $(VENV)/dev.stamp ## Run the whole test suite
 
 bench: $(VENV)/dev.stamp ## Measure against the database's own floor
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.capacity
 
 lint: $(VENV)/dev.stamp ## Check style, types, floors, security and dependencies
 	$(BIN)/ruff check $(CHECKED)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 from typer.main import get_command
 
+from bench import capacity
 from tests.architecture import documents
 from tests.architecture.documents import ROOT
 from tests.infrastructure.network.flows import declared
@@ -140,3 +141,10 @@ def test_the_flows_are_those_of_the_security_groups() -> None:
         r"^ +(\w+) -->\|(\w+ \d+)\| (\w+)$", DATA_FLOW.read_text(encoding="utf-8"), re.MULTILINE
     )
     assert {(source, to, port) for source, port, to in diagram} == set(flows.values())
+
+
+def test_the_capacity_sheet_is_computed_from_what_was_measured() -> None:
+    """`python -m bench.capacity` mends it."""
+    sheet = capacity.CAPACITY.read_text(encoding="utf-8")
+    benchmarks = capacity.BENCHMARKS.read_text(encoding="utf-8")
+    assert capacity.computed(sheet, benchmarks) == sheet
