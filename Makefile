@@ -23,11 +23,10 @@ demo: $(VENV)/runtime.stamp ## Show what Strongroom does, on this machine, in a 
 	$(BIN)/strongroom demo
 
 test: $(VENV)/dev.stamp ## Run the whole test suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --ignore=tests/infrastructure
 
 bench: $(VENV)/dev.stamp ## Measure against the database's own floor
 	$(BIN)/python -m bench
-	$(BIN)/python -m bench.capacity
 
 lint: $(VENV)/dev.stamp ## Check style, types, floors, security and dependencies
 	$(BIN)/ruff check $(CHECKED)
@@ -39,6 +38,7 @@ lint: $(VENV)/dev.stamp ## Check style, types, floors, security and dependencies
 
 infra-check: $(VENV)/dev.stamp package ## Check the container image's recipe and the Lambdas' template
 	$(BIN)/python -m pytest -q tests/architecture/test_dockerfile.py
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/infrastructure/test_network_isolation.py
 	npm ci --no-audit --no-fund --prefix infra/serverless
 	$(BIN)/python -m pytest -q -p no:cacheprovider infra/serverless
 
@@ -46,7 +46,7 @@ package: $(VENV)/dev.stamp ## Build what Lambda runs, for arm64, into build/lamb
 	$(BIN)/python infra/serverless/artefact.py build/lambda
 
 soak: $(VENV)/dev.stamp ## Run the suite with the long counts of kills, faults and examples
-	STRONGROOM_SOAK=1 $(BIN)/python -m pytest -n 2
+	STRONGROOM_SOAK=1 $(BIN)/python -m pytest -n 2 --ignore=tests/infrastructure
 
 lock: $(VENV)/dev.stamp ## Resolve the dependencies anew, within what pyproject.toml allows
 	$(COMPILE) --group build --output-file requirements.lock

@@ -143,8 +143,8 @@ def tables(figures: Measured, price: dict[str, float]) -> str:
             "",
             "### Cost a month",
             "",
-            "With the example prices of above, and a tenth of the peak on average: tasks and database"
-            " are for the peak, what is stored for the average.",
+            "With the example prices of above, and a tenth of the peak on average: tasks and"
+            " database are for the peak, what is stored for the average.",
             "",
             *_table(
                 ("part", "arithmetic", *(f"{n:,} tokens, {r:,}/s" for n, r in SHEETS)),
@@ -181,7 +181,8 @@ def _costs(figures: Measured, price: dict[str, float]) -> list[Sequence[str]]:
         ),
         (
             "database",
-            "2 instances × 730 h × processors × `p_database`; processors: those of the tasks without the spare one",
+            "2 instances × 730 h × processors × `p_database`; processors: those of the tasks"
+            " without the spare one",
             [
                 _DATABASES
                 * _HOURS
