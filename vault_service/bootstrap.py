@@ -14,27 +14,23 @@ from vault_service.adapters.kms.aws import AwsKmsWrapper
 from vault_service.adapters.kms.local import UnsafeLocalRootKey
 from vault_service.adapters.kms.measured import MeasuredWrapper
 from vault_service.adapters.policy_files import PolicyBundle, load_bundle
-from vault_service.adapters.postgres.access import Access, Door, LoginRefused
+from vault_service.adapters.postgres.access import Access
 from vault_service.adapters.postgres.audit_reader import PostgresAuditReader
 from vault_service.adapters.postgres.budgets import PostgresBudgets
 from vault_service.adapters.postgres.credentials import PostgresCredentialStore, PostgresThrottle
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
 from vault_service.adapters.postgres.engine import Database
-from vault_service.adapters.postgres.event_index import PostgresEventIndex
-from vault_service.adapters.postgres.failures import DRIVER_ERRORS
 from vault_service.adapters.postgres.idempotency import PostgresIdempotency
 from vault_service.adapters.postgres.keys import PostgresKeyStore
-from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.adapters.postgres.readiness import Readiness
 from vault_service.adapters.postgres.subject_log import PostgresSubjectLog
 from vault_service.adapters.postgres.token_store import PostgresTokenStore
 from vault_service.adapters.telemetry.logs import configure_logging
 from vault_service.adapters.telemetry.metrics import Metrics
 from vault_service.api.application import Application
+from vault_service.bootstrap_database import database_access, sealing_access
 from vault_service.bootstrap_log import TransparencyLog, transparency_log
 from vault_service.bootstrap_reports import report_services
 from vault_service.domain.catalog import Catalog, Domain
-from vault_service.domain.errors import ConfigurationError, VaultError
 from vault_service.domain.ports import KeyWrapper
 from vault_service.domain.principals import Principal
 from vault_service.domain.reports import ReportDefinition
@@ -62,10 +58,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Services",
     "configure_logging",
-    "database_access",
-    "migrate_embedded",
     "open_services",
-    "refuse_logins",
     "traces",
     "utc_now",
     "wrappers",
@@ -111,52 +104,6 @@ class Services:
     def tenants(self) -> list[str]:
         """The tenants that any principal belongs to, sorted."""
         return sorted({principal.tenant for principal in self.principals.values()})
-
-
-def database_access(settings: Settings, *, guarded: bool = False) -> Access:
-    """The service's way to the database; the embedded server must be running for its own.
-    ``guarded``: it refuses connections that a service in production must not have."""
-    if not settings.embedded:
-        return Access(settings.database_url, settings.database_password_from, guarded)
-    running = EmbeddedPostgres.attach(settings.home)
-    if running is None:
-        raise ConfigurationError(
-            "no embedded database runs in this STRONGROOM_HOME; start `strongroom dev`, or"
-            " set STRONGROOM_DATABASE_URL"
-        )
-    return Access(running.app_url)
-
-
-def sealing_access(settings: Settings, access: Access) -> Access:
-    """The way to the database of what seals the log and reads it whole: a login of its own
-    where one is set, else that of ``access``."""
-    if not settings.sealer_database_url:
-        return access
-    return Access(
-        settings.sealer_database_url, settings.sealer_database_password_from, access.guarded
-    )
-
-
-async def refuse_logins(settings: Settings) -> None:
-    """Raise :class:`ConfigurationError` where the database lets the service in by a login
-    that production must not have, or without TLS. A database that is away is a matter of
-    readiness: each connection is looked at again when it is made."""
-    access = database_access(settings, guarded=True)
-    for each in {access, sealing_access(settings, access)}:
-        door = Door(each)
-        try:
-            await (await door.connect()).close()
-        except LoginRefused as error:
-            raise ConfigurationError(f"STRONGROOM_ENV=prod refuses: {error}") from None
-        except (*DRIVER_ERRORS, VaultError):
-            continue
-        finally:
-            door.close()
-
-
-def migrate_embedded(server: EmbeddedPostgres) -> None:
-    """Bring the embedded database to this release's schema."""
-    upgrade(server.migrator_url)
 
 
 def wrappers(settings: Settings) -> dict[Domain, AwsKmsWrapper] | dict[Domain, UnsafeLocalRootKey]:

@@ -18,15 +18,20 @@ ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # nose
 _TIMEOUT_SECONDS: Final = 2.0
 
 
-def healthy(port: int, host: str = "127.0.0.1", *, encrypted: bool = False) -> bool:
-    """Whether the service on this port says that it lives."""
-    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
+def healthy(
+    port: int,
+    host: str = "127.0.0.1",
+    path: str = "/healthz",
+    *,
+    encrypted: bool = False,
+    seconds: float = _TIMEOUT_SECONDS,
+) -> bool:
+    """Whether the service on this port answers 200 there, within ``seconds``."""
+    connection = http.client.HTTPConnection(host, port, timeout=seconds)
     if encrypted:
-        connection = http.client.HTTPSConnection(
-            host, port, timeout=_TIMEOUT_SECONDS, context=_unverified()
-        )
+        connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=_unverified())
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", path)
         return connection.getresponse().status == http.client.OK
     except (OSError, http.client.HTTPException):
         return False

@@ -66,7 +66,7 @@ def database(settings: "Settings") -> Iterator["Access"]:
 def _databases(settings: "Settings") -> Iterator[tuple["Access", "Access"]]:
     from vault_service.adapters.postgres.access import Access
     from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-    from vault_service.bootstrap import database_access, migrate_embedded
+    from vault_service.bootstrap_database import database_access, migrate_embedded
 
     if not settings.embedded:
         # Not guarded: operators also work as the owner, and doctor has to look at what is.
@@ -83,7 +83,7 @@ def migration_url(settings: "Settings") -> Iterator[str]:
     the embedded server is started where none runs."""
     from vault_service.adapters.postgres.access import complete_url
     from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-    from vault_service.bootstrap import database_access
+    from vault_service.bootstrap_database import database_access
 
     if not settings.embedded:
         yield asyncio.run(complete_url(database_access(settings)))

@@ -48,7 +48,8 @@ def dev(
         listener = serving.bind(address)
         with serving.shared_metrics(workers):
             from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-            from vault_service.bootstrap import configure_logging, migrate_embedded
+            from vault_service.bootstrap import configure_logging
+            from vault_service.bootstrap_database import migrate_embedded
 
             configure_logging()
             with EmbeddedPostgres.own(settings.home, bindir=settings.pg_bindir) as server:
@@ -83,7 +84,8 @@ def serve() -> None:
         )
         listener = serving.bind(address)
         with serving.shared_metrics(address.workers):
-            from vault_service.bootstrap import configure_logging, database_access, refuse_logins
+            from vault_service.bootstrap import configure_logging
+            from vault_service.bootstrap_database import database_access, refuse_logins
 
             configure_logging()
             database_access(settings)

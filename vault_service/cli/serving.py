@@ -4,7 +4,6 @@ The one module of this package that needs the server's packages when it is impor
 """
 
 import contextlib
-import http.client
 import os
 import shutil
 import signal
@@ -14,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -24,7 +23,7 @@ from vault_service.adapters.telemetry.logs import configure_logging
 from vault_service.adapters.telemetry.workers import share_metrics
 from vault_service.cli.protocol import BoundedProtocol
 from vault_service.domain.errors import ConfigurationError
-from vault_service.healthcheck import ANYWHERE
+from vault_service.healthcheck import ANYWHERE, healthy
 from vault_service.memory import forbid_core_dumps
 
 _IN_FLIGHT_SECONDS: Final = 30
@@ -180,25 +179,11 @@ def _announce(address: Address, port: int, stopped: threading.Event) -> None:
     """Print the URL once the service answers that it is ready."""
     host = ANYWHERE.get(address.host, address.host)
     while not stopped.is_set():
-        if _ready(host, port, encrypted=address.certificate is not None):
+        encrypted = address.certificate is not None
+        if healthy(port, host, "/readyz", encrypted=encrypted, seconds=_PROBE_SECONDS):
             scheme = "http" if address.certificate is None else "https"
             shown = f"[{host}]" if ":" in host else host
             with contextlib.suppress(OSError, ValueError):
                 print(f"Strongroom is ready at {scheme}://{shown}:{port}", flush=True)
             return
         stopped.wait(_PAUSE_SECONDS)
-
-
-def _ready(host: str, port: int, *, encrypted: bool) -> bool:
-    connection: Any = http.client.HTTPConnection(host, port, timeout=_PROBE_SECONDS)
-    try:
-        if encrypted:
-            # A worker listens only after it has started; its certificate is not for us.
-            connection.connect()
-            return True
-        connection.request("GET", "/readyz")
-        return bool(connection.getresponse().status == http.client.OK)
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
