@@ -117,10 +117,11 @@ def only_break_glass_destroys_a_key(plan: Plan) -> Iterator[Broken]:
             if not each.allows
             and ("AWS", "*") in each.principals
             and each.covers(_DESTROY[0])
-            and any(
+            and all(
                 condition.test == "ArnNotEquals"
+                and condition.variable == "aws:PrincipalArn"
                 and all(value.endswith("break-glass") for value in condition.values)
-                for condition in each.condition("aws:PrincipalArn")
+                for condition in each.conditions
             )
         ]
         if not fences:

@@ -180,10 +180,3 @@ data "aws_iam_policy_document" "trail" {
     }
   }
 }
-
-locals {
-  bucket_policies = {
-    checkpoints = data.aws_iam_policy_document.checkpoints.json
-    trail       = data.aws_iam_policy_document.trail.json
-  }
-}
