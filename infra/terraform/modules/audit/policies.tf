@@ -69,9 +69,15 @@ data "aws_iam_policy_document" "fence" {
       identifiers = ["*"]
     }
     condition {
-      test     = "StringNotEqualsIfExists"
+      test     = "StringNotEquals"
       variable = "s3:object-lock-mode"
       values   = ["COMPLIANCE"]
+    }
+    # Whoever names no mode gets the bucket's, which is compliance: CloudTrail names none.
+    condition {
+      test     = "Null"
+      variable = "s3:object-lock-mode"
+      values   = ["false"]
     }
   }
 
