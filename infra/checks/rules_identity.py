@@ -29,8 +29,7 @@ _TRUSTED: Final = frozenset({
 @rule
 def policies_are_known(plan: Plan) -> Iterator[Broken]:
     for policy in plan.policies:
-        configured = policy.attribute in policy.resource.expressions
-        if policy.statements is None and configured:
+        if policy.statements is None:
             yield Broken(
                 policy.resource,
                 f"its {policy.attribute} cannot be read before it is applied; refer to an"

@@ -45,7 +45,7 @@ def validation(subject: Subject) -> Outcome:
     with terraform.copy(subject.source) as copied:
         roots = terraform.roots(copied)
         for root in roots:
-            terraform.init(root)
+            terraform.init(root, "-backend=false")
             findings += terraform.validate(root)
     return Outcome(f"{len(roots)} roots", findings)
 

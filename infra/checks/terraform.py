@@ -17,12 +17,15 @@ from infra.checks.findings import CannotCheck, Finding
 
 SOURCE: Final = ROOT / "infra" / "terraform"
 PRODUCTION: Final = Path("examples/production")
-NAMES: Final = "invented.tfstate"
-_LEFT_BEHIND: Final = ("*.tfstate*", "terraform.tfvars", "*.plan")
-_OFFLINE: Final = """\
-terraform {
-  backend "local" {}
-}
+_OVERRIDE: Final = "offline_override.tf"
+_NAMES: Final = "invented.tfstate"
+_LEFT_BEHIND: Final = (".terraform", "*.tfstate*", "terraform.tfvars", "*.plan")
+_OFFLINE: Final = f"""\
+terraform {{
+  backend "local" {{
+    path = "{_NAMES}"
+  }}
+}}
 """
 _OFFLINE_PROVIDER: Final = """\
 provider "aws" {
@@ -57,24 +60,25 @@ def roots(source: Path = SOURCE) -> list[Path]:
 
 @contextmanager
 def copy(source: Path = SOURCE) -> Iterator[Path]:
-    """A copy of the modules and roots, gone afterwards. An initialized root stays so."""
+    """A copy of the modules and roots, gone afterwards, without what real use left there.
+
+    The copy of a copy that has been planned needs neither ``init`` nor names again.
+    """
+    planned = (source / PRODUCTION / _OVERRIDE).exists()
+    ignored = None if planned else shutil.ignore_patterns(*_LEFT_BEHIND)
     with tempfile.TemporaryDirectory(prefix="terraform-") as folder:
         target = Path(folder) / "terraform"
-        ignored = shutil.ignore_patterns(*_LEFT_BEHIND)
         shutil.copytree(source, target, ignore=ignored, symlinks=True)
-        kept = source / PRODUCTION / NAMES
-        if kept.exists():
-            shutil.copy(kept, target / PRODUCTION)
         yield target
 
 
-def init(root: Path) -> None:
-    """Modules and provider, exactly as locked, without the state's place.
+def init(root: Path, *arguments: str) -> None:
+    """Modules and provider, exactly as locked.
 
     Raises :class:`CannotCheck` where the provider is not to be had.
     """
     code, output, errors = terraform(
-        root, "init", "-input=false", "-no-color", "-backend=false", "-lockfile=readonly"
+        root, "init", "-input=false", "-no-color", "-lockfile=readonly", *arguments
     )
     if code:
         raise CannotCheck(
@@ -83,27 +87,13 @@ def init(root: Path) -> None:
         )
 
 
-def offline(root: Path) -> None:
-    """Have a root keep its state beside it, and its providers ask nobody anything."""
-    providers = [_OFFLINE_PROVIDER % "", _OFFLINE_PROVIDER % 'alias = "audit"']
-    (root / "offline_override.tf").write_text("\n".join([_OFFLINE, *providers]))
-    if not (root / ".terraform").exists():
-        code, output, errors = terraform(
-            root, "init", "-input=false", "-no-color", "-lockfile=readonly"
-        )
-        if code:
-            raise CannotCheck(
-                f"terraform init failed in {root.name}. If its AWS provider is not here,"
-                f" {provider.HELP}.\n{output}{errors}"
-            )
-
-
-def plan(root: Path, state: Path | None = None) -> dict[str, Any]:
-    """The plan of a root that is :func:`offline`, in JSON, against a state if one is given."""
-    arguments = ["plan", "-input=false", "-no-color", "-refresh=false", "-lock=false"]
-    arguments += ["-var-file=terraform.tfvars.example", "-out=checked.plan"]
-    arguments += [f"-state={state}"] if state else []
-    code, output, errors = terraform(root, *arguments)
+def plan(root: Path) -> dict[str, Any]:
+    """The plan of an initialized root with its example's values, in JSON."""
+    code, output, errors = terraform(
+        root,
+        *("plan", "-input=false", "-no-color", "-refresh=false", "-lock=false"),
+        *("-var-file=terraform.tfvars.example", "-out=checked.plan"),
+    )
     if code:
         raise CannotCheck(f"terraform plan failed in {root.name}:\n{output}{errors}")
     code, output, errors = terraform(root, "show", "-json", "checked.plan")
@@ -114,17 +104,18 @@ def plan(root: Path, state: Path | None = None) -> dict[str, Any]:
 
 
 def production_plan(copied: Path) -> dict[str, Any]:
-    """The plan of the production root in a copy, with invented names for what AWS names.
+    """The plan of the production root in a :func:`copy`, with invented names for what AWS names.
 
-    Leaves the state with those names beside the root: a changed copy of the copy takes it, so
-    that it needs one plan and not two.
+    Reaches nothing: neither the state's place nor AWS. A copy of the copy needs one plan and
+    not two.
     """
     root = copied / PRODUCTION
-    offline(root)
-    state = root / NAMES
-    if not state.exists():
-        names.write(plan(root), state)
-    return plan(root, state)
+    if not (root / _OVERRIDE).exists():
+        providers = [_OFFLINE_PROVIDER % "", _OFFLINE_PROVIDER % 'alias = "audit"']
+        (root / _OVERRIDE).write_text("\n".join([_OFFLINE, *providers]))
+        init(root)
+        names.write(plan(root), root / _NAMES)
+    return plan(root)
 
 
 def formatting(source: Path = SOURCE) -> list[Finding]:
