@@ -140,7 +140,9 @@ class Plan:
             Policy(resource, attribute, self._statements(resource, attribute))
             for resource in self.resources
             for attribute in POLICY_ATTRIBUTES
-            if resource.get(attribute) or resource.unknown.get(attribute) is True
+            if resource.get(attribute)
+            # What is not configured and not known is AWS's own.
+            or (resource.unknown.get(attribute) is True and attribute in resource.expressions)
         ]
 
     def _statements(self, resource: Resource, attribute: str) -> Sequence[Statement] | None:

@@ -94,9 +94,12 @@ resource "aws_s3_bucket_lifecycle_configuration" "kept" {
   }
 }
 
-resource "aws_s3_bucket_policy" "kept" {
-  for_each = aws_s3_bucket_public_access_block.kept
+resource "aws_s3_bucket_policy" "checkpoints" {
+  bucket = aws_s3_bucket_public_access_block.kept["checkpoints"].bucket
+  policy = data.aws_iam_policy_document.checkpoints.json
+}
 
-  bucket = each.value.bucket
-  policy = local.bucket_policies[each.key]
+resource "aws_s3_bucket_policy" "trail" {
+  bucket = aws_s3_bucket_public_access_block.kept["trail"].bucket
+  policy = data.aws_iam_policy_document.trail.json
 }

@@ -5,7 +5,7 @@ output "bucket_names" {
 
 output "checkpoints_location" {
   description = "Where the service keeps checkpoints: its STRONGROOM_AUDIT_ANCHOR_BUCKET."
-  value       = "s3://${aws_s3_bucket_policy.kept["checkpoints"].bucket}/checkpoints"
+  value       = "s3://${aws_s3_bucket_policy.checkpoints.bucket}/checkpoints"
 }
 
 output "retention_days" {

@@ -69,9 +69,15 @@ data "aws_iam_policy_document" "fence" {
       identifiers = ["*"]
     }
     condition {
-      test     = "StringNotEqualsIfExists"
+      test     = "StringNotEquals"
       variable = "s3:object-lock-mode"
       values   = ["COMPLIANCE"]
+    }
+    # Whoever names no mode gets the bucket's, which is compliance: CloudTrail names none.
+    condition {
+      test     = "Null"
+      variable = "s3:object-lock-mode"
+      values   = ["false"]
     }
   }
 
@@ -178,12 +184,5 @@ data "aws_iam_policy_document" "trail" {
       variable = "s3:x-amz-acl"
       values   = ["bucket-owner-full-control"]
     }
-  }
-}
-
-locals {
-  bucket_policies = {
-    checkpoints = data.aws_iam_policy_document.checkpoints.json
-    trail       = data.aws_iam_policy_document.trail.json
   }
 }

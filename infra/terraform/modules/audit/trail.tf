@@ -5,7 +5,7 @@ resource "aws_cloudtrail" "vault" {
   provider = aws.vault
 
   name                          = local.prefix
-  s3_bucket_name                = aws_s3_bucket_policy.kept["trail"].bucket
+  s3_bucket_name                = aws_s3_bucket_policy.trail.bucket
   kms_key_id                    = aws_kms_key.trail.arn
   cloud_watch_logs_group_arn    = "${aws_cloudwatch_log_group.trail.arn}:*"
   cloud_watch_logs_role_arn     = aws_iam_role.trail.arn

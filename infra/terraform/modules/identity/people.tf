@@ -52,14 +52,20 @@ data "aws_iam_policy_document" "auditor" {
   }
 
   statement {
-    sid    = "ReadTheTrail"
+    sid       = "ReadTheTrail"
+    effect    = "Allow"
+    actions   = ["cloudtrail:GetEventSelectors", "cloudtrail:GetTrailStatus"]
+    resources = ["${local.arn}:cloudtrail:${local.here}:trail/*"]
+  }
+
+  statement {
+    sid    = "FindTrailsKeysAndLogs"
     effect = "Allow"
     actions = [
-      "cloudtrail:DescribeTrails", "cloudtrail:GetEventSelectors", "cloudtrail:GetTrailStatus",
-      "cloudtrail:LookupEvents", "kms:ListAliases", "kms:ListKeys", "logs:DescribeLogGroups",
-      "logs:GetQueryResults",
+      "cloudtrail:DescribeTrails", "cloudtrail:LookupEvents", "kms:ListAliases", "kms:ListKeys",
+      "logs:DescribeLogGroups", "logs:GetQueryResults",
     ]
-    resources = ["*"] # AWS knows no resource for these, or asks for all.
+    resources = ["*"] # AWS knows no resource for these.
   }
 
   statement {
