@@ -19,6 +19,7 @@ from vault_service.adapters.postgres.audit_reader import PostgresAuditReader
 from vault_service.adapters.postgres.budgets import PostgresBudgets
 from vault_service.adapters.postgres.credentials import PostgresCredentialStore, PostgresThrottle
 from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.event_index import PostgresEventIndex
 from vault_service.adapters.postgres.idempotency import PostgresIdempotency
 from vault_service.adapters.postgres.keys import PostgresKeyStore
 from vault_service.adapters.postgres.readiness import Readiness
