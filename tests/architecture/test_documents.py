@@ -93,8 +93,10 @@ def test_a_runbook_has_all_its_parts(path: Path) -> None:
 
 
 def test_every_requirement_that_code_cites_is_in_the_table() -> None:
+    """Itself, or for a heading of the standard (10.2) what stands below it."""
     listed = {row[0] for row in documents.rows(PCI, 5)}
-    assert documents.pci_marks().keys() - listed == set()
+    headings = {number.rsplit(".", 1)[0] for number in listed}
+    assert documents.pci_marks().keys() - listed - headings == set()
 
 
 def test_code_that_the_table_names_cites_the_requirement() -> None:
