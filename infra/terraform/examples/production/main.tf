@@ -20,6 +20,7 @@ module "vault" {
   report_reader_arns    = var.report_reader_arns
   network               = var.network
   service_domain        = var.service_domain
+  database              = { data_api = var.data_api }
   certificate_arn       = var.certificate_arn
   consumer_arns         = var.consumer_arns
   images                = var.images

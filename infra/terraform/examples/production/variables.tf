@@ -182,3 +182,9 @@ variable "alarm_subscribers" {
     error_message = "alarm_subscribers names one address at least: an alarm that nobody hears is none."
   }
 }
+
+variable "data_api" {
+  description = "Whether SQL can be sent through AWS's Data API: on for the first set-up of the logins, off ever after."
+  type        = bool
+  default     = false
+}

@@ -28,7 +28,7 @@ locals {
         "SetDefaultPolicyVersion", "UpdateAssumeRolePolicy",
       ]
       snapshot_shared = [
-        "ModifyDBClusterSnapshotAttribute", "ModifyDBSnapshotAttribute", "StartExportTask",
+        "EnableHttpEndpoint", "ModifyDBClusterSnapshotAttribute", "ModifyDBSnapshotAttribute", "StartExportTask",
       ]
       alarm_silenced = [
         "DeleteAlarms", "DeleteLogGroup", "DeleteMetricFilter", "DisableAlarmActions",
@@ -65,7 +65,7 @@ locals {
     }
     snapshot_shared = {
       group = "trail", at_least = 1, pattern = local.named.snapshot_shared
-      about = "A snapshot of the database was shared or exported"
+      about = "The database was opened another way: a snapshot shared or exported, the Data API switched on"
     }
     alarm_silenced = {
       group = "trail", at_least = 1, pattern = local.named.alarm_silenced
@@ -112,6 +112,11 @@ locals {
     honeytoken_used = {
       group = "service", at_least = 1, pattern = "{ $.event = \"honeytoken*\" }"
       about = "A token that nobody has a reason to ask for was asked for"
+    }
+    database_login_refused = {
+      group   = "service", at_least = 1
+      pattern = "{ ($.event = \"database_login_refused\") || ($.event = \"database_password_unavailable\") }"
+      about   = "A login of the service may do more than it should, or cannot log in"
     }
     database_login_failed = {
       group   = "database", at_least = 3

@@ -43,6 +43,26 @@ variable "consumer_arns" {
   }
 }
 
+variable "database" {
+  description = "Where the database is, its logins (service, sealer, migrator), and the file in the image that its certificate is verified by: Amazon's bundle for RDS."
+  type = object({
+    endpoint         = string
+    port             = number
+    name             = string
+    logins           = map(string)
+    root_certificate = optional(string, "/etc/strongroom/rds-global-bundle.pem")
+  })
+
+  validation {
+    condition     = length(setsubtract(["service", "sealer", "migrator"], keys(var.database.logins))) == 0
+    error_message = "database.logins has service, sealer and migrator."
+  }
+  validation {
+    condition     = can(regex("^/[A-Za-z0-9_./-]+$", var.database.root_certificate))
+    error_message = "database.root_certificate is the path of a file in the image."
+  }
+}
+
 variable "images" {
   description = "Container images by digest, in this account's registry: service, and collector (AWS Distro for OpenTelemetry), which carries metrics out."
   type = object({

@@ -79,10 +79,11 @@ variable "service_domain" {
 }
 
 variable "database" {
-  description = "Class and number of the database's instances."
+  description = "Class and number of the database's instances, and whether SQL can be sent through AWS's Data API: on for the first set-up of the logins, off ever after."
   type = object({
     instance_class = optional(string, "db.r7g.large")
     instance_count = optional(number, 2)
+    data_api       = optional(bool, false)
   })
   default = {}
 
