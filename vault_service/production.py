@@ -249,7 +249,7 @@ DATABASE_RULES: Final = (
     Rule(
         "database-sealer",
         _same_login,
-        "log in as strongroom_sealing in STRONGROOM_SEALER_DATABASE_URL, or unset it",
+        "log in as strongroom_seal in STRONGROOM_SEALER_DATABASE_URL, or unset it",
     ),
     Rule(
         "database-password",

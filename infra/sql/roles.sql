@@ -43,11 +43,11 @@ GRANT strongroom_service TO strongroom_app;
 
 -- STRONGROOM_SEALER_DATABASE_URL of the service
 DO $$ BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'strongroom_sealing') THEN
-        CREATE ROLE strongroom_sealing LOGIN NOINHERIT;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'strongroom_seal') THEN
+        CREATE ROLE strongroom_seal LOGIN NOINHERIT;
     END IF;
 END $$;
-GRANT strongroom_sealer, strongroom_auditor TO strongroom_sealing;
+GRANT strongroom_sealer, strongroom_auditor TO strongroom_seal;
 
 -- auditors, with psql
 DO $$ BEGIN
@@ -57,13 +57,13 @@ DO $$ BEGIN
 END $$;
 GRANT strongroom_auditor TO strongroom_audit;
 
-GRANT rds_iam TO strongroom_migrator, strongroom_app, strongroom_sealing, strongroom_audit;
+GRANT rds_iam TO strongroom_migrator, strongroom_app, strongroom_seal, strongroom_audit;
 
 -- Every role may connect, make temporary tables and use the schema public, until that is
 -- taken away.
 DO $$ BEGIN
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
-    EXECUTE format('GRANT CONNECT ON DATABASE %I TO strongroom_migrator, strongroom_app, strongroom_sealing, strongroom_audit', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO strongroom_migrator, strongroom_app, strongroom_seal, strongroom_audit', current_database());
     EXECUTE format('GRANT CREATE ON DATABASE %I TO strongroom_owner', current_database());
 END $$;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;

@@ -66,7 +66,7 @@ CASES: Final = (
     Unsafe("database-login", "strongroom db roles", _url("strongroom_app", "postgres")),
     Unsafe("database-login", "strongroom db roles", _url("strongroom_app", "strongroom_owner")),
     Unsafe("database-login", "strongroom db roles", _url("strongroom_app@", "")),
-    Unsafe("database-sealer", "strongroom_sealing", _url("strongroom_app", "strongroom_sealing")),
+    Unsafe("database-sealer", "strongroom_seal", _url("strongroom_app", "strongroom_seal")),
     Unsafe(
         "database-password",
         "set STRONGROOM_DATABASE_PASSWORD_FROM",

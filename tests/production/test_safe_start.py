@@ -84,7 +84,7 @@ class Running:
         with self.production.postgres.connect() as connection:
             connection.execute(
                 b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                b" WHERE usename IN ('strongroom_app', 'strongroom_sealing')"
+                b" WHERE usename IN ('strongroom_app', 'strongroom_seal')"
             )
 
 
@@ -199,7 +199,7 @@ def test_doctor_finds_it_sound(running: Running) -> None:
     assert done.returncode == 0, answer
     found = " ".join(check["found"] for check in answer["checks"])
     assert "login strongroom_app, encrypted" in found
-    assert "login strongroom_sealing" in found
+    assert "login strongroom_seal" in found
 
 
 def test_no_process_leaves_its_memory_behind(running: Running) -> None:

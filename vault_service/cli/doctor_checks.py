@@ -81,7 +81,7 @@ def _settings(settings: Settings) -> Iterator[Check]:
             "settings",
             "warn",
             "the service's own login seals the log and reads events of every tenant",
-            "set STRONGROOM_SEALER_DATABASE_URL to log in as strongroom_sealing for that",
+            "set STRONGROOM_SEALER_DATABASE_URL to log in as strongroom_seal for that",
         )
 
 

@@ -37,7 +37,7 @@ MIGRATOR: Final = Login(
 )
 SERVICE: Final = Login("strongroom_app", (SERVICE_ROLE,), "STRONGROOM_DATABASE_URL of the service")
 SEALING: Final = Login(
-    "strongroom_sealing",
+    "strongroom_seal",
     (SEALER_ROLE, AUDITOR_ROLE),
     "STRONGROOM_SEALER_DATABASE_URL of the service",
 )
