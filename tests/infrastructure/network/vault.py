@@ -149,6 +149,8 @@ class Vault:
             process = subprocess.Popen(
                 [
                     *self.network.hosts["service"].inside,
+                    # The service waits for no input: it is to end with the test in another way.
+                    *("setpriv", "--pdeathsig", "TERM"),
                     *(sys.executable, "-m", "vault_service", "serve"),
                 ],
                 cwd=ROOT,
