@@ -26,7 +26,12 @@ NOT_NEEDED: Final = (
     "*.a", "EXTERNALLY-MANAGED",
 )  # fmt: skip
 """Of the standard library: what builds, installs, draws, or tests."""
-UNUSED: Final = ("pyarrow/include", "pyarrow/includes", "pyarrow/src", "pyarrow/tests")
+UNUSED: Final = ("include", "includes", "src", "tests")
+"""Folders of packages, with what is built against them, or tests them."""
+SOURCES: Final = frozenset({
+    ".c", ".cc", ".cpp", ".h", ".hpp", ".pxd", ".pyx", ".rs", ".a", ".o", ".la", ".sh", ".exe",
+})  # fmt: skip
+"""What only a compiler or a shell has a use for."""
 LOADED_BY_NAME: Final = ("libgcc_s.so.1",)
 """What glibc opens when it needs it: nothing names it in its header."""
 FILES: Final = ("/etc/ld.so.cache", "/etc/nsswitch.conf", "/etc/ssl/certs/ca-certificates.crt")
@@ -76,10 +81,12 @@ def copy_service(target: Path) -> None:
     for path in (copied / "bin").iterdir():
         if path not in wanted:
             path.unlink()
-    for site in copied.glob("lib/python3.*/site-packages"):
-        for name in UNUSED:
-            shutil.rmtree(site / name, ignore_errors=True)
-    shutil.rmtree(copied / "include", ignore_errors=True)
+    unused = [path for name in UNUSED for path in copied.glob(f"lib/python3.*/*/*/{name}")]
+    for path in [*unused, copied / "include"]:
+        shutil.rmtree(path, ignore_errors=True)
+    for path in copied.rglob("*"):
+        if path.suffix in SOURCES:
+            path.unlink()
 
 
 def libraries(target: Path) -> set[Path]:

@@ -28,14 +28,16 @@ class NoRoom(RuntimeError):
 class Room:
     """A root in a folder.
 
-    ``shown`` are paths of this machine that are seen at places of the root, read-only.
-    ``read_only`` makes all of the root so; ``/tmp`` is then a small one in memory. ``network``
+    ``shown`` are paths of this machine that are seen at places of the root, read-only, and
+    ``volumes`` those that can be written. ``read_only`` makes all of the root itself so;
+    ``/tmp`` is then a small one in memory. ``network``
     is this machine's, or none. ``user`` is a number, and so is its group: for another one than
     0, without capabilities and without a way to get them.
     """
 
     root: Path
     shown: Mapping[str, Path] = field(default_factory=dict)
+    volumes: Mapping[str, Path] = field(default_factory=dict)
     read_only: bool = False
     network: bool = False
     user: int = 0
@@ -74,7 +76,7 @@ class Room:
     def _make_places(self) -> None:
         for name in MOUNT_POINTS:
             (self.root / name).mkdir(exist_ok=True)
-        for place, path in self.shown.items():
+        for place, path in {**self.shown, **self.volumes}.items():
             below = self.root / place.lstrip("/")
             below.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
@@ -89,6 +91,8 @@ class Room:
             below = f"{root}/{place.lstrip('/')}"
             yield ["mount", "--bind", str(path), below]
             yield ["mount", "-o", "remount,bind,ro", below]
+        for place, path in self.volumes.items():
+            yield ["mount", "--bind", str(path), f"{root}/{place.lstrip('/')}"]
         yield ["mount", "-t", "proc", "proc", f"{root}/proc"]
         yield ["mount", "-t", "tmpfs", "-o", "mode=755,size=1m", "tmpfs", f"{root}/dev"]
         for name in _DEVICES:

@@ -9,14 +9,11 @@ from typing import Final
 
 from infra.checks.findings import Finding
 from infra.checks.packages import canonical
+from infra.image.assemble import SOURCES
 from infra.image.room import MOUNT_POINTS, Room
 
 PROGRAMS: Final = ("python", "python3", "strongroom")
 """Programs that the image may hold, beside an interpreter by its full name."""
-_NOT_RUN: Final = (
-    ".c", ".cc", ".cpp", ".h", ".hpp", ".pxd", ".pyx", ".rs", ".a", ".o", ".la", ".sh", ".exe",
-)  # fmt: skip
-"""What only a compiler or a shell has a use for."""
 _OUR_OWN: Final = "strongroom"
 
 
@@ -61,10 +58,10 @@ def _at(path: Path, root: Path) -> Iterator[Finding]:
         known = path.name in PROGRAMS or path.name.startswith(("python3.", "ld-linux"))
         if runs and not known:
             yield Finding("no-other-program", where, "can be run; leave it out, or its mode")
-        if path.suffix in _NOT_RUN:
+        if path.suffix in SOURCES:
             yield Finding("nothing-to-compile", where, "has no use without a compiler or a shell")
-    elif path.name in ("ensurepip", "test", "tests") and "site-packages" not in path.parts:
-        yield Finding("no-tests", where, "builds or tests; leave it out of the standard library")
+    elif path.name in ("ensurepip", "test", "tests"):
+        yield Finding("no-tests", where, "installs or tests; leave it out")
 
 
 def _packages(root: Path, wanted: dict[str, str]) -> Iterator[Finding]:
