@@ -4,7 +4,6 @@
 locals {
   prefix = "${var.deployment.name}-${var.deployment.stage}"
   arn    = "arn:${var.deployment.partition}"
-  here   = "${var.deployment.region}:${var.deployment.account_id}"
   environment = merge(var.settings, {
     STRONGROOM_ENV                   = var.deployment.stage
     STRONGROOM_HOST                  = "0.0.0.0"
