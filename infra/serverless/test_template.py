@@ -33,11 +33,21 @@ PARAMETERS: Final = {
     "subnet-b": "subnet-0123456789abcdef1",
 }
 ROLES: Final = {
-    name: f"arn:aws:iam::111122223333:role/{role}"
+    name: f"arn:aws:iam::123456789012:role/{role}"  # moto's own account
     for name, role in [
         *((name, f"report-{name.replace('_', '-')}") for name in definitions()),
         ("queue_worker", "strongroom-reports-queue-worker-dev"),
     ]
+}
+TRUST: Final = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    ],
 }
 
 
@@ -78,6 +88,10 @@ def osls() -> Iterator[Osls]:
     server.start()
     host, port = server.get_host_and_port()
     osls = Osls(f"http://{host}:{port}")
+    for arn in ROLES.values():
+        osls.client("iam").create_role(
+            RoleName=arn.rpartition("/")[2], AssumeRolePolicyDocument=json.dumps(TRUST)
+        )
     roles = {f"roles/{name.replace('_', '-')}": arn for name, arn in ROLES.items()}
     for name, value in (PARAMETERS | roles).items():
         osls.client("ssm").put_parameter(
