@@ -93,9 +93,13 @@ class Applied:
 
     def state(self) -> dict[str, dict[str, Any]]:
         """What there is, by address."""
-        state = self.terraform.run("show", "-json").stdout
-        values = json.loads(state).get("values", {})
-        return {each["address"]: each for each in _resources(values.get("root_module", {}))}
+        return by_address(json.loads(self.terraform.run("show", "-json").stdout))
+
+
+def by_address(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The resources, not the data, of a state in JSON."""
+    root = state.get("values", {}).get("root_module", {})
+    return {each["address"]: each for each in _resources(root)}
 
 
 def managed(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
