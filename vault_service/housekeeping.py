@@ -25,7 +25,8 @@ _log = structlog.get_logger("strongroom.housekeeping")
 @asynccontextmanager
 async def housekeeping(services: Services) -> AsyncIterator[None]:
     """Keeps house until the block ends. That the process records, and that it ends, is in
-    the log itself (PCI-DSS 10.2.1.6); at the end all that was recorded is sealed."""
+    the log itself (PCI-DSS 10.2.1.6); at the end all that was recorded is sealed, that end
+    and what clients did not wait for included."""
     with suppress(VaultError):
         # The first use of a wrapping key loads the Encryption SDK, which takes seconds.
         await services.keyring.probe()
@@ -39,6 +40,7 @@ async def housekeeping(services: Services) -> AsyncIterator[None]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await services.store.settle()
         with suppress(VaultError):
             await services.application.authenticator.flush(everything=True)
             await house.tell("stop_audit")

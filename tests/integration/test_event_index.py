@@ -20,12 +20,13 @@ from tests.conftest import DatabaseUrls
 from tests.serving import Serve
 from tests.stored import Counted, event
 from tests.synthetic import cards
+from vault_service.adapters.postgres.access import driver_url
 from vault_service.adapters.postgres.audit import event_columns, subject_term, token_term
 from vault_service.adapters.postgres.audit_reader import PostgresAuditReader
 from vault_service.adapters.postgres.binary import register
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.event_index import NEWEST, PostgresEventIndex, find, pages
-from vault_service.adapters.postgres.migrate import sync_url, upgrade
+from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.adapters.postgres.schema import OWNER_ROLE, SCHEMA, SERVICE_ROLE
 from vault_service.adapters.postgres.statements import APPEND_EVENTS
 from vault_service.adapters.postgres.token_store import PostgresTokenStore
@@ -50,7 +51,7 @@ async def database(empty_database: DatabaseUrls) -> AsyncIterator[Database]:
 async def store(database: Database) -> AsyncIterator[PostgresTokenStore]:
     opened = PostgresTokenStore(database, Counted())
     yield opened
-    await opened.close()
+    await opened.settle()
 
 
 def about(tenant: str, tokens: Sequence[str], subjects: Sequence[str] = ()) -> AuditEvent:
@@ -312,7 +313,7 @@ def _upgrade_to(url: str, revision: str) -> None:
     config = Config()
     migrations = files("vault_service.adapters.postgres") / "migrations"
     config.set_main_option("script_location", str(migrations))
-    engine = sa.create_engine(sync_url(url), poolclass=sa.NullPool)
+    engine = sa.create_engine(driver_url(url), poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.execute(sa.text(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {OWNER_ROLE}"))
         connection.execute(sa.text(f"SET LOCAL ROLE {OWNER_ROLE}"))

@@ -1,6 +1,8 @@
 """PostgreSQL: tables, fences, the hot path, and a server of our own. Map:
 
 - ``schema``: the tables; ``migrations``: what builds them; ``migrate``: brings a database there
+- ``roles``: roles and logins; ``access``: who logs in, and who is refused; ``passwords``:
+  where passwords come from
 - ``engine``: connections under the service's role; ``failures``: driver errors, without
   their text
 - ``token_store``: tokens and events as the use cases see them; ``commit_queue``: group

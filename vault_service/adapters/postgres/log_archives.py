@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import psycopg
 
+from vault_service.adapters.postgres.access import Access
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.failures import translated
 from vault_service.adapters.postgres.schema import OWNER_ROLE
@@ -80,13 +81,13 @@ _TRIGGER: Final = f"ALTER TABLE {_DEFAULT} {{}} TRIGGER audit_events_append_only
 
 
 @asynccontextmanager
-async def open_archives(url: str) -> AsyncIterator["PostgresLogArchives"]:
-    """The log at the URL of the login that migrates, held by one command at a time:
+async def open_archives(access: Access | str) -> AsyncIterator["PostgresLogArchives"]:
+    """The log by the login that migrates, held by one command at a time:
     :class:`ConfigurationError` while another has it. Raises ``database_unavailable``, and
     ``internal`` where the login is not the owner's."""
     async with AsyncExitStack() as stack:
         with translated():
-            connection = await stack.enter_async_context(Database(url).dedicated(OWNER_ROLE))
+            connection = await stack.enter_async_context(Database(access).dedicated(OWNER_ROLE))
             await connection.execute(_PATIENCE)
             row = await (await connection.execute(_TRY_LOCK, (_LOCK,))).fetchone()
         if row is None or not row[0]:
