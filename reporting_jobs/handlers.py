@@ -15,6 +15,7 @@ from reporting_jobs.failures import OrderRefused
 from reporting_jobs.runner import Outcome, Runner
 from reporting_jobs.settings import JobSettings, load
 from vault_service.client.report_results import RunInfo
+from vault_service.memory import forbid_core_dumps
 
 Handler = Callable[[Mapping[str, Any], Any], dict[str, Any]]
 _REQUEST: Final = frozenset({"report", "parameters", "recipient", "format", "period"})
@@ -71,6 +72,8 @@ def _remaining(context: Any) -> Callable[[], float]:
 
 @cache
 def _settings() -> JobSettings:
+    # Before anything is read that a dump could leave behind.
+    forbid_core_dumps()
     return load()
 
 

@@ -24,7 +24,8 @@ from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERU
 settings.register_profile("strongroom", max_examples=times(100, 5000), deadline=None)
 settings.load_profile("strongroom")
 
-pytest_plugins = ("tests.serving",)  # the fixtures server, serve and serve_module
+# The fixtures server, serve and serve_module; authority, secured_postgres and production.
+pytest_plugins = ("tests.serving", "tests.secured")
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _numbers = itertools.count(1)

@@ -27,7 +27,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -197,6 +197,21 @@ class Server:
         """The orderly end: SIGTERM, requests in flight are answered."""
         self._end(signal.SIGTERM)
 
+    def end(self) -> int:
+        """SIGTERM, and wait for the orderly end, however long that takes; its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=120)
+        self.process = None
+        return code
+
+    def beside(self, workers: int = 1) -> "Server":
+        """Another service on the same database, home and settings, not yet started; ends
+        with this one."""
+        other = replace(self, workers=workers, port=free_port(), process=None, _callers=[])
+        self._callers.append(_Ending(other))
+        return other
+
     def restart(self) -> "Server":
         """Kill it and start it again on the same database."""
         self.kill()
@@ -288,6 +303,16 @@ class Server:
         self.kill()
         self.postgres.ensure_running()
         self.postgres.drop_database(self.database)
+
+
+@dataclass
+class _Ending:
+    """A service that ends with the one it was made beside."""
+
+    server: Server
+
+    def close(self) -> None:
+        self.server.kill()
 
 
 class Serve(Protocol):

@@ -3,12 +3,14 @@
 import gc
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 
 from vault_service.api.app import create_app
 from vault_service.bootstrap import configure_logging, open_services, traces
 from vault_service.domain.reports import ReportDefinition
+from vault_service.draining import STATE, Drain
 from vault_service.housekeeping import housekeeping
 from vault_service.settings import Settings, load
 
@@ -24,11 +26,13 @@ def create(
     tracing = traces(used)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
+        drain = Drain(used.drain_seconds)
         async with open_services(used, definitions=definitions) as services, housekeeping(services):
             app.state.application = services.application
             _settle_memory()
-            yield
+            drain.watch()
+            yield {STATE: drain}
         tracing.close()
 
     traced = tracing.config if used.otlp_endpoint else None

@@ -14,24 +14,24 @@ from vault_service.adapters.kms.aws import AwsKmsWrapper
 from vault_service.adapters.kms.local import UnsafeLocalRootKey
 from vault_service.adapters.kms.measured import MeasuredWrapper
 from vault_service.adapters.policy_files import PolicyBundle, load_bundle
+from vault_service.adapters.postgres.access import Access
 from vault_service.adapters.postgres.audit_reader import PostgresAuditReader
 from vault_service.adapters.postgres.budgets import PostgresBudgets
 from vault_service.adapters.postgres.credentials import PostgresCredentialStore, PostgresThrottle
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
 from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.event_index import PostgresEventIndex
 from vault_service.adapters.postgres.idempotency import PostgresIdempotency
 from vault_service.adapters.postgres.keys import PostgresKeyStore
-from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.adapters.postgres.readiness import Readiness
 from vault_service.adapters.postgres.subject_log import PostgresSubjectLog
 from vault_service.adapters.postgres.token_store import PostgresTokenStore
 from vault_service.adapters.telemetry.logs import configure_logging
 from vault_service.adapters.telemetry.metrics import Metrics
 from vault_service.api.application import Application
+from vault_service.bootstrap_database import database_access, sealing_access
 from vault_service.bootstrap_log import TransparencyLog, transparency_log
 from vault_service.bootstrap_reports import report_services
 from vault_service.domain.catalog import Catalog, Domain
-from vault_service.domain.errors import ConfigurationError
 from vault_service.domain.ports import KeyWrapper
 from vault_service.domain.principals import Principal
 from vault_service.domain.reports import ReportDefinition
@@ -59,8 +59,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Services",
     "configure_logging",
-    "database_url",
-    "migrate_embedded",
     "open_services",
     "traces",
     "utc_now",
@@ -81,12 +79,14 @@ class Services:
     bundle: PolicyBundle
     engine: CedarEngine
     database: Database
+    store: PostgresTokenStore
     keyring: Keyring
     recorder: Recorder
     api_keys: ApiKeys
     throttle: PostgresThrottle
     idempotency: PostgresIdempotency
     budgets: PostgresBudgets
+    event_index: PostgresEventIndex
     metrics: Metrics
     log: TransparencyLog
     application: Application
@@ -107,24 +107,6 @@ class Services:
         return sorted({principal.tenant for principal in self.principals.values()})
 
 
-def database_url(settings: Settings) -> str:
-    """The service's connection; the embedded server must be running for its own."""
-    if not settings.embedded:
-        return settings.database_url
-    running = EmbeddedPostgres.attach(settings.home)
-    if running is None:
-        raise ConfigurationError(
-            "no embedded database runs in this STRONGROOM_HOME; start `strongroom dev`, or"
-            " set STRONGROOM_DATABASE_URL"
-        )
-    return running.app_url
-
-
-def migrate_embedded(server: EmbeddedPostgres) -> None:
-    """Bring the embedded database to this release's schema."""
-    upgrade(server.migrator_url)
-
-
 def wrappers(settings: Settings) -> dict[Domain, AwsKmsWrapper] | dict[Domain, UnsafeLocalRootKey]:
     """The wrapping key of each sensitivity domain; the caller closes them."""
     if settings.kms_key_arns:
@@ -137,13 +119,13 @@ def wrappers(settings: Settings) -> dict[Domain, AwsKmsWrapper] | dict[Domain, U
 @asynccontextmanager
 async def open_services(
     settings: Settings,
-    url: str | None = None,
+    access: Access | None = None,
     definitions: Mapping[str, ReportDefinition] | None = None,
 ) -> AsyncIterator[Services]:
     """Build everything, open the database pools, close them at the end.
 
-    ``url`` overrides the database of the settings, ``definitions`` the reports of this
-    release. Raises
+    ``access`` overrides the way to the database of the settings, which is guarded in
+    ``prod``; ``definitions`` overrides the reports of this release. Raises
     :class:`ConfigurationError` for unusable policy files or keys; a database or KMS
     that is away is a matter of readiness and raises nothing here.
     """
@@ -152,11 +134,14 @@ async def open_services(
     engine = CedarEngine(bundle)
     recorder = Recorder(engine, utc_now)
     async with AsyncExitStack() as closing:
-        database = Database(url or database_url(settings))
+        used = access or database_access(settings, guarded=settings.environment == "prod")
+        database = Database(used)
         await database.open()
         closing.push_async_callback(database.close)
+        sealing = Database(sealing_access(settings, used))
+        closing.push_async_callback(sealing.close)
         store = PostgresTokenStore(database, metrics)
-        closing.push_async_callback(store.close)
+        closing.push_async_callback(store.settle)
         keyring = Keyring(
             PostgresKeyStore(database),
             _measured(wrappers(settings), metrics, closing),
@@ -172,7 +157,7 @@ async def open_services(
         throttle = PostgresThrottle(database)
         idempotency = PostgresIdempotency(database)
         budgets = PostgresBudgets(database)
-        log = transparency_log(settings, database, metrics, utc_now)
+        log = transparency_log(settings, database, sealing, metrics, utc_now)
         closing.callback(log.close)
         reporting = report_services(
             settings, database, bundle, engine, authorizer, store, recorder, log, definitions
@@ -223,12 +208,14 @@ async def open_services(
             bundle=bundle,
             engine=engine,
             database=database,
+            store=store,
             keyring=keyring,
             recorder=recorder,
             api_keys=ApiKeys(principals, credentials, recorder, utc_now),
             throttle=throttle,
             idempotency=idempotency,
             budgets=budgets,
+            event_index=PostgresEventIndex(database),
             metrics=metrics,
             log=log,
             application=application,

@@ -41,17 +41,22 @@ class TransparencyLog:
 
 
 def transparency_log(
-    settings: Settings, database: Database, observer: SealingObserver, clock: Clock
+    settings: Settings,
+    database: Database,
+    sealing: Database,
+    observer: SealingObserver,
+    clock: Clock,
 ) -> TransparencyLog:
-    """The log on these settings; :class:`ConfigurationError` for an unusable signing key."""
+    """The log on these settings, sealed and read whole by way of ``sealing``;
+    :class:`ConfigurationError` for an unusable signing key."""
     signer, anchor = signing_key(settings), checkpoint_anchor(settings)
     return TransparencyLog(
         origin=settings.audit_origin,
-        reader=PostgresLogReader(database),
+        reader=PostgresLogReader(database, sealing),
         signer=signer,
         anchor=anchor,
         sealer=Sealer(
-            PostgresSealingLog(database),
+            PostgresSealingLog(sealing),
             signer,
             anchor,
             observer,

@@ -1,7 +1,7 @@
 """The settings, from the environment: the only reader of it in the service.
 
 ``load`` checks what can be checked without reaching anything. In ``prod`` it refuses
-everything unsafe, all at once, each with its mend (PCI-DSS 2.2.2, 2.2.6).
+what :mod:`vault_service.production` calls unsafe.
 """
 
 import os
@@ -9,13 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
 
 from vault_service.domain.catalog import Domain
 from vault_service.domain.errors import ConfigurationError
+from vault_service.production import refuse_unsafe
 
 ENVIRONMENTS: Final = ("dev", "test", "prod")
-_DEFAULT_PASSWORDS: Final = frozenset({"", "postgres", "password", "strongroom", "changeme"})
+_DRAIN_SECONDS: Final = 15
+_DEBUGGING: Final = (
+    "PYTHONASYNCIODEBUG",
+    "PYTHONDEVMODE",
+    "PYTHONINSPECT",
+    "PYTHONTRACEMALLOC",
+    "SSLKEYLOGFILE",
+)
+"""What makes Python tell of values, or TLS of its keys, if it is set to anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,10 @@ class Settings:
     environment: str = "dev"
     home: Path = Path(".strongroom")
     database_url: str = field(default="", repr=False)
+    database_password_from: str = ""
+    sealer_database_url: str = field(default="", repr=False)
+    sealer_database_password_from: str = ""
+    ambient_password: bool = False
     kms_key_arns: Mapping[Domain, str] = field(default_factory=dict)
     audit_origin: str = "strongroom/audit"
     audit_signing_key_arn: str = ""
@@ -45,7 +57,10 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: str = ""
+    drain_seconds: int = 0
     otlp_endpoint: str = ""
+    aws_endpoints: Mapping[str, str] = field(default_factory=dict)
+    debugging: tuple[str, ...] = ()
 
     @property
     def embedded(self) -> bool:
@@ -73,8 +88,12 @@ class Settings:
         return self.home / "root.key"
 
 
-def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings of this process; :class:`ConfigurationError` says what to mend."""
+def load(environ: Mapping[str, str] | None = None, *, database_alone: bool = False) -> Settings:
+    """The settings of this process; :class:`ConfigurationError` says what to mend.
+
+    ``database_alone``: for a command that works on the database and nothing else, of which
+    production asks less.
+    """
     env = os.environ if environ is None else environ
     get = env.get
     environment = get("STRONGROOM_ENV") or "dev"
@@ -95,7 +114,18 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     settings = Settings(
         environment=environment,
         home=Path(get("STRONGROOM_HOME") or ".strongroom").absolute(),
-        database_url=get("STRONGROOM_DATABASE_URL", ""),
+        database_url=_database(get("STRONGROOM_DATABASE_URL"), "STRONGROOM_DATABASE_URL"),
+        database_password_from=_reference(
+            get("STRONGROOM_DATABASE_PASSWORD_FROM"), "STRONGROOM_DATABASE_PASSWORD_FROM"
+        ),
+        sealer_database_url=_database(
+            get("STRONGROOM_SEALER_DATABASE_URL"), "STRONGROOM_SEALER_DATABASE_URL"
+        ),
+        sealer_database_password_from=_reference(
+            get("STRONGROOM_SEALER_DATABASE_PASSWORD_FROM"),
+            "STRONGROOM_SEALER_DATABASE_PASSWORD_FROM",
+        ),
+        ambient_password=bool(get("PGPASSWORD")),
         kms_key_arns=arns,
         audit_origin=_origin(get("STRONGROOM_AUDIT_ORIGIN") or "strongroom/audit"),
         audit_signing_key_arn=get("STRONGROOM_AUDIT_SIGNING_KEY_ARN", ""),
@@ -118,53 +148,43 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         tls_certificate=_path(get("STRONGROOM_TLS_CERTIFICATE")),
         tls_key=_path(get("STRONGROOM_TLS_KEY")),
         trusted_proxies=get("STRONGROOM_TRUSTED_PROXIES", ""),
+        drain_seconds=_number(
+            get("STRONGROOM_DRAIN_SECONDS"),
+            "STRONGROOM_DRAIN_SECONDS",
+            _DRAIN_SECONDS if environment == "prod" else 0,
+            600,
+            lowest=0,
+        ),
         otlp_endpoint=get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        aws_endpoints={
+            name: url for name, url in env.items() if name.startswith("AWS_ENDPOINT_URL") and url
+        },
+        debugging=tuple(name for name in _DEBUGGING if get(name)),
     )
-    if settings.database_url and not settings.database_url.startswith(
-        ("postgresql://", "postgres://", "postgresql+psycopg://")
-    ):
-        raise ConfigurationError("STRONGROOM_DATABASE_URL must begin with postgresql://")
-    problems = unsafe(settings) if environment == "prod" else []
-    if problems:
-        raise ConfigurationError(
-            "STRONGROOM_ENV=prod refuses these settings:\n" + "\n".join(f"- {p}" for p in problems)
-        )
+    if settings.tls_key and not settings.tls_certificate:
+        raise ConfigurationError("STRONGROOM_TLS_KEY needs STRONGROOM_TLS_CERTIFICATE beside it")
+    if environment == "prod":
+        refuse_unsafe(settings, database_alone=database_alone)
     return settings
-
-
-def unsafe(settings: Settings) -> list[str]:
-    """What production refuses in these settings, each with its mend."""
-    problems: list[str] = []
-    if settings.embedded:
-        problems.append("the embedded database; set STRONGROOM_DATABASE_URL")
-    else:
-        url = urlsplit(settings.database_url)
-        if parse_qs(url.query).get("sslmode") != ["verify-full"]:
-            problems.append(
-                "a database connection without verified TLS; add ?sslmode=verify-full"
-                "&sslrootcert=… to STRONGROOM_DATABASE_URL"
-            )
-        if (url.username or "") == "postgres" or (url.password or "").lower() in _DEFAULT_PASSWORDS:
-            problems.append(
-                "default database credentials; give the service a login of its own that is"
-                " a member of strongroom_service alone"
-            )
-    if not settings.kms_key_arns:
-        problems.append("the local root key; set STRONGROOM_KMS_KEY_ARN_PCI and …_PII")
-    if not settings.audit_signing_key_arn:
-        # Each host would have a key of its own, and none accept what another signed.
-        problems.append("a local signing key; set STRONGROOM_AUDIT_SIGNING_KEY_ARN")
-    if settings.docs:
-        problems.append("documentation pages; unset STRONGROOM_DOCS")
-    if settings.sts_test_endpoint:
-        problems.append("a replacement for AWS STS; unset STRONGROOM_STS_TEST_ENDPOINT")
-    if settings.oidc_jwks_url and not settings.oidc_jwks_url.startswith("https://"):
-        problems.append("signing keys over plain HTTP; use https:// in STRONGROOM_OIDC_JWKS_URL")
-    return problems
 
 
 def _path(text: str | None) -> Path | None:
     return Path(text).absolute() if text else None
+
+
+def _database(text: str | None, name: str) -> str:
+    if text and not text.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+        raise ConfigurationError(f"{name} must begin with postgresql://")
+    return text or ""
+
+
+def _reference(text: str | None, name: str) -> str:
+    if text and not (text == "iam" or text.startswith(("file:/", "arn:"))):
+        # Not quoted: it may be the password itself.
+        raise ConfigurationError(
+            f"{name} refers to a password: iam, file:/path or the ARN of a secret"
+        )
+    return text or ""
 
 
 def _origin(text: str) -> str:

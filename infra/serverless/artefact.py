@@ -28,6 +28,7 @@ OWN: Final = (
     "vault_service/domain",
     "vault_service/verifier",
 )
+OWN_MODULES: Final = ("vault_service/__init__.py", "vault_service/memory.py")
 UNUSED: Final = (
     "bin",
     "**/__pycache__",
@@ -72,7 +73,8 @@ def add_own(target: Path) -> None:
     """Copy what of this repository jobs run on."""
     package = target / "vault_service"
     package.mkdir(parents=True)
-    shutil.copy(ROOT / "vault_service" / "__init__.py", package)
+    for module in OWN_MODULES:
+        shutil.copy(ROOT / module, package)
     for name in OWN:
         shutil.copytree(
             ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")

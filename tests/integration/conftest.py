@@ -45,7 +45,7 @@ def counted() -> Counted:
 async def store(database: Database, counted: Counted) -> AsyncIterator[PostgresTokenStore]:
     opened = PostgresTokenStore(database, counted)
     yield opened
-    await opened.close()
+    await opened.settle()
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
+from vault_service.adapters.postgres.access import driver_url
 from vault_service.adapters.postgres.embedded import EmbeddedPostgres
 from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERUSER
-from vault_service.adapters.postgres.migrate import sync_url, upgrade
+from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.cli.principals import app
 from vault_service.domain.credentials import api_key_id, hash_api_key
 
@@ -48,7 +49,7 @@ def run(urls: dict[str, str], tmp_path: Path) -> Run:
 
 
 def rows(urls: dict[str, str], query: str, **parameters: Any) -> list[Any]:
-    engine = sa.create_engine(sync_url(urls[SUPERUSER]), poolclass=sa.NullPool)
+    engine = sa.create_engine(driver_url(urls[SUPERUSER]), poolclass=sa.NullPool)
     with engine.connect() as connection:
         return list(connection.execute(sa.text(query), parameters))
 
@@ -183,7 +184,7 @@ def test_keys_of_principals_that_are_no_longer_declared_can_be_seen_and_revoked(
     run: Run, urls: dict[str, str]
 ) -> None:
     key_id = api_key_id(run("issue-key", "support-agent").stdout.strip())
-    engine = sa.create_engine(sync_url(urls[SUPERUSER]), poolclass=sa.NullPool)
+    engine = sa.create_engine(driver_url(urls[SUPERUSER]), poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.execute(
             sa.text("UPDATE strongroom.api_keys SET principal = 'left-us' WHERE id = :id"),

@@ -32,7 +32,7 @@ async def stores(urls: DatabaseUrls) -> AsyncIterator[list[PostgresTokenStore]]:
     found = [PostgresTokenStore(database, Counted()) for database in databases]
     yield found
     for store, database in zip(found, databases, strict=True):
-        await store.close()
+        await store.settle()
         await database.close()
 
 

@@ -333,7 +333,7 @@ async def test_a_caller_that_goes_away_takes_nobody_along(
         await other.rollback()
         found = await asyncio.gather(*works, return_exceptions=True)
     assert [isinstance(each, asyncio.CancelledError) for each in found] == [True, False] * 5
-    await store.close()
+    await store.settle()
     stored = tokens_of(superuser, tenant)
     assert {each[0].tokens[0] for each in found if isinstance(each, list)} <= stored
     recorded = {

@@ -14,6 +14,8 @@ from typing import Final
 from vault_service.domain.errors import ConfigurationError
 
 _MODE: Final = 0o600
+OPEN_TO_OTHERS: Final = 0o027
+"""The bits of a mode that a secret's file must not have: the group may read, no more."""
 
 
 class NotPrivate(Exception):
@@ -29,6 +31,20 @@ def read_private(path: Path, limit: int) -> bytes:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
+            raise NotPrivate
+        return os.read(descriptor, limit)
+    finally:
+        os.close(descriptor)
+
+
+def read_secret(path: Path, limit: int) -> bytes:
+    """The first ``limit`` bytes of a file that somebody else put there, such as a mounted
+    secret: links are followed, and the group may read it. Raises :class:`NotPrivate`, and
+    ``OSError`` where it cannot be opened."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_mode & OPEN_TO_OTHERS:
             raise NotPrivate
         return os.read(descriptor, limit)
     finally:

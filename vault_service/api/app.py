@@ -5,7 +5,7 @@ telemetry hooks; message types are msgspec's, twice as fast as pydantic's and si
 about their input.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
@@ -36,7 +36,7 @@ from vault_service.api.wire import DetokenizeBody, ExplainBody, LookupBody, Toke
 from vault_service.domain.access import Action
 from vault_service.domain.errors import Code, VaultError
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 
 _NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
 _BATCH: Final = (200, 207, *ALWAYS, 403, 422)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from vault_service.api.application import Application, Check
 from vault_service.domain.errors import VaultError
+from vault_service.draining import STATE, Drain
 from vault_service.services.sealing import ALARMING
 
 _CHECK_SECONDS = 3.0
@@ -18,9 +19,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ReadyAnswer(msgspec.Struct):
-    """The answer of ``GET /readyz``: each check by name, ``ok`` or an error code; the age in
-    seconds of the oldest event that is not sealed, where it can be told, and whether that
-    is alarming. An alarm is for people: requests are served all the same."""
+    """The answer of ``GET /readyz``: ``ready``, ``not ready`` or ``draining``; each check by
+    name, ``ok`` or an error code; the age in seconds of the oldest event that is not sealed,
+    where it can be told, and whether that is alarming. An alarm is for people: requests are
+    served all the same. So they are while it drains, but no check is made."""
 
     status: str
     checks: dict[str, str]
@@ -34,9 +36,14 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Whether requests can be served now: database, keys, policies, audit."""
+    """Whether requests can be served now, and may be sent: database, keys, policies, audit."""
     application: Application = request.app.state.application
     started = time.perf_counter()
+    drain: Drain | None = request.scope["state"].get(STATE)
+    if drain is not None and drain.begun:
+        application.observer.request("/readyz", "GET", 503, time.perf_counter() - started)
+        leaving = ReadyAnswer("draining", {}, None, False)
+        return Response(_encode(leaving), 503, media_type="application/json")
     names = list(application.readiness)
     found, unsealed = await asyncio.gather(
         asyncio.gather(*(_run(application.readiness[name]) for name in names)),

@@ -16,6 +16,7 @@ from typer.main import get_command, get_group
 
 from vault_service import __version__
 from vault_service.domain.errors import ConfigurationError, VaultError
+from vault_service.memory import forbid_core_dumps
 
 
 class _Place(NamedTuple):
@@ -105,6 +106,7 @@ def main() -> NoReturn:
     traceback could show values (OWASP ASVS 5 16.5.1)."""
     signal.signal(signal.SIGTERM, _end)
     try:
+        forbid_core_dumps()
         get_command(app)(prog_name="strongroom")
     except ConfigurationError as error:
         _refuse(str(error))

@@ -14,6 +14,7 @@ from vault_service.domain.archives import MIN_MONTHS, Archive, ArchiveFiles, Log
 from vault_service.domain.errors import Code, VaultError
 
 if TYPE_CHECKING:
+    from vault_service.adapters.postgres.access import Access
     from vault_service.bootstrap import Services
     from vault_service.services.archiving import Archiving
 
@@ -48,16 +49,16 @@ def archive(
         if not as_json:
             typer.echo(_line(month))
 
-    async def run(services: "Services", owner_url: str) -> None:
+    async def run(services: "Services", owner: "Access") -> None:
         from vault_service.adapters.archive_files import ArchiveFolder
         from vault_service.adapters.postgres.log_archives import open_archives
 
-        async with open_archives(owner_url) as archives:
+        async with open_archives(owner) as archives:
             work = _Work(services, archives, ArchiveFolder(output), keep_months, tell)
             await (work.foretell() if dry_run else work.archive(drop))
 
     try:
-        with_owner(lambda services, owner_url: _explained(run(services, owner_url), output))
+        with_owner(lambda services, owner: _explained(run(services, owner), output))
         if not told and not as_json:
             typer.echo(f"No month is older than the {keep_months} to be kept.")
     finally:

@@ -14,6 +14,7 @@ from vault_service.cli.operation import database, operator
 from vault_service.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from vault_service.adapters.postgres.access import Access
     from vault_service.settings import Settings
 
 _KEPT: Final = ("STRONGROOM_HOME", "STRONGROOM_POLICY_DIR", "STRONGROOM_PG_BINDIR")
@@ -43,11 +44,11 @@ class RunningVault:
     url: str
     keys: dict[str, str] = field(repr=False)
     settings: "Settings"
-    database_url: str = field(repr=False)
+    access: "Access"
 
     def export_log(self, path: Path) -> None:
         """Write the whole audit log as a bundle, as ``strongroom audit export`` does."""
-        asyncio.run(_export(self.settings, self.database_url, path))
+        asyncio.run(_export(self.settings, self.access, path))
 
 
 @contextmanager
@@ -59,7 +60,7 @@ def running_vault(
 
     The service logs to ``log``. :class:`ConfigurationError` where it does not start.
     """
-    with database(settings) as url, log.open("wb") as stderr:
+    with database(settings) as access, log.open("wb") as stderr:
         process = subprocess.Popen(  # nosec B603
             [sys.executable, "-m", "vault_service", "serve"],
             env=demo_environment(),
@@ -69,15 +70,15 @@ def running_vault(
             text=True,
         )
         try:
-            keys = asyncio.run(_issue(settings, url, principals))
+            keys = asyncio.run(_issue(settings, access, principals))
             try:
                 assert process.stdout is not None
                 line = process.stdout.readline()
                 if not line:
                     raise ConfigurationError(f"The service did not start; {log} says why.")
-                yield RunningVault(line.split()[-1], keys, settings, url)
+                yield RunningVault(line.split()[-1], keys, settings, access)
             finally:
-                asyncio.run(_revoke(settings, url, keys))
+                asyncio.run(_revoke(settings, access, keys))
         finally:
             process.terminate()
             try:
@@ -87,31 +88,33 @@ def running_vault(
                 process.wait()
 
 
-async def _issue(settings: "Settings", url: str, principals: Sequence[str]) -> dict[str, str]:
+async def _issue(
+    settings: "Settings", access: "Access", principals: Sequence[str]
+) -> dict[str, str]:
     from vault_service.bootstrap import open_services
 
-    async with open_services(settings, url) as services:
+    async with open_services(settings, access) as services:
         issued = {
             name: await services.api_keys.issue(name, operator(), days=1) for name in principals
         }
     return {name: key.secret.reveal() for name, key in issued.items()}
 
 
-async def _export(settings: "Settings", url: str, path: Path) -> None:
+async def _export(settings: "Settings", access: "Access", path: Path) -> None:
     from vault_service.bootstrap import open_services
     from vault_service.cli.audit_export import write_bundle
     from vault_service.services.log_export import Wanted
 
-    async with open_services(settings, url) as services:
+    async with open_services(settings, access) as services:
         with path.open("wb") as stream:
             await write_bundle(services, Wanted(), None, stream)
 
 
-async def _revoke(settings: "Settings", url: str, keys: dict[str, str]) -> None:
+async def _revoke(settings: "Settings", access: "Access", keys: dict[str, str]) -> None:
     from vault_service.bootstrap import open_services
     from vault_service.domain.credentials import api_key_id
 
-    async with open_services(settings, url) as services:
+    async with open_services(settings, access) as services:
         for key in keys.values():
             key_id = api_key_id(key)
             if key_id is not None:

@@ -14,14 +14,25 @@ from vault_service.adapters.policy_cases import load_cases, run_cases
 from vault_service.adapters.policy_check import validate
 from vault_service.adapters.policy_files import PolicyBundle, load_bundle
 from vault_service.adapters.postgres import inspection
+from vault_service.adapters.postgres.access import Access
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.readiness import Readiness
+from vault_service.adapters.postgres.roles import SEALING
 from vault_service.bootstrap import utc_now, wrappers
-from vault_service.cli.doctor_database import UPGRADE, Check, database_checks, schema_checks
+from vault_service.bootstrap_database import sealing_access
+from vault_service.cli.doctor_database import (
+    ROLES_AGAIN,
+    UPGRADE,
+    Check,
+    database_checks,
+    login_checks,
+    schema_checks,
+)
 from vault_service.cli.doctor_log import log_checks
 from vault_service.cli.operation import database
 from vault_service.domain.errors import ConfigurationError, VaultError
 from vault_service.domain.ports import KeyWrapper
+from vault_service.production import RULES
 from vault_service.services.recording import NO_TENANT, Recorder
 from vault_service.settings import Settings, load
 
@@ -38,7 +49,7 @@ def examine() -> list[Check]:
         settings = load()
     except ConfigurationError as error:
         return [Check("settings", "fail", str(error), "set what is named above, as it says")]
-    checks = [_settings(settings)]
+    checks = list(_settings(settings))
     bundle: PolicyBundle | None = None
     try:
         bundle = load_bundle(settings.policy_dir, settings.environment)
@@ -47,8 +58,8 @@ def examine() -> list[Check]:
         checks.append(Check("policies", "fail", str(error), "run: strongroom policy check"))
     checks += _disk(settings.home)
     try:
-        with database(settings) as url:
-            checks += asyncio.run(_services(settings, url, bundle))
+        with database(settings) as access:
+            checks += asyncio.run(_services(settings, access, bundle))
     except ConfigurationError as error:
         checks.append(Check("database", "fail", str(error), "do as it says, then ask again"))
     except VaultError as error:
@@ -56,10 +67,22 @@ def examine() -> list[Check]:
     return checks
 
 
-def _settings(settings: Settings) -> Check:
+def _settings(settings: Settings) -> Iterator[Check]:
     where = "the embedded database" if settings.embedded else "STRONGROOM_DATABASE_URL"
     keys = "AWS KMS" if settings.kms_key_arns else "a local root key"
-    return Check("settings", "ok", f"{settings.environment}, {where}, {keys}")
+    drain = f"drains for {settings.drain_seconds} s"
+    yield Check("settings", "ok", f"{settings.environment}, {where}, {keys}, {drain}")
+    refused = [rule.name for rule in RULES if any(rule.offends(settings))]
+    if refused:
+        found = f"for production these would have to change: {', '.join(refused)}"
+        yield Check("settings", "ok", found)
+    if settings.environment == "prod" and not settings.sealer_database_url:
+        yield Check(
+            "settings",
+            "warn",
+            "the service's own login seals the log and reads events of every tenant",
+            "set STRONGROOM_SEALER_DATABASE_URL to log in as strongroom_seal for that",
+        )
 
 
 def _policies(settings: Settings, bundle: PolicyBundle) -> Iterator[Check]:
@@ -108,8 +131,8 @@ def _disk(home: Path) -> Iterator[Check]:
         yield Check("disk", "ok", found)
 
 
-async def _services(settings: Settings, url: str, bundle: PolicyBundle | None) -> list[Check]:
-    opened = Database(url, hot_connections=1, ordinary_connections=1)
+async def _services(settings: Settings, access: Access, bundle: PolicyBundle | None) -> list[Check]:
+    opened = Database(access, hot_connections=1, ordinary_connections=1)
     await opened.open()
     try:
         checks: list[Check] = []
@@ -119,6 +142,8 @@ async def _services(settings: Settings, url: str, bundle: PolicyBundle | None) -
             checks += database_checks(settings, facts)
             ready = facts.has_schema
             checks += await schema_checks(opened) if ready else []
+            if ready and settings.sealer_database_url:
+                checks += await _sealing(settings, access)
         except VaultError as error:
             mend = "start it, mend STRONGROOM_DATABASE_URL, or on a new database " + UPGRADE
             checks.append(Check("database", "fail", error.detail, mend))
@@ -133,6 +158,18 @@ async def _services(settings: Settings, url: str, bundle: PolicyBundle | None) -
         return checks
     finally:
         await opened.close()
+
+
+async def _sealing(settings: Settings, access: Access) -> list[Check]:
+    sealing = Database(sealing_access(settings, access))
+    try:
+        login = await inspection.sealing_login(sealing)
+        return list(login_checks(settings, login, SEALING.member_of))
+    except VaultError:
+        found = "the login of STRONGROOM_SEALER_DATABASE_URL cannot act as the sealer"
+        return [Check("database", "fail", found, ROLES_AGAIN)]
+    finally:
+        await sealing.close()
 
 
 async def _keys(settings: Settings, opened: Database | None, tenants: Sequence[str]) -> list[Check]:

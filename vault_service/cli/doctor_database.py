@@ -1,16 +1,20 @@
 """What ``strongroom doctor`` concludes from what the database says about itself."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, Literal, NamedTuple, NoReturn
 
 from vault_service.adapters.postgres.engine import Database
-from vault_service.adapters.postgres.inspection import Facts
+from vault_service.adapters.postgres.inspection import Facts, Login
 from vault_service.adapters.postgres.readiness import Readiness
+from vault_service.adapters.postgres.schema import OWNER_ROLE, SERVICE_ROLE
 from vault_service.domain.errors import VaultError
 from vault_service.settings import Settings
 
 UPGRADE: Final = "run: strongroom db upgrade"
 """The mend of a schema that is missing or old."""
+
+ROLES_AGAIN: Final = "make the logins as `strongroom db roles` prints them, and use these"
+"""The mend of a login that may do too much."""
 
 _OLDEST_SERVER: Final = 150000
 _SKEW_WARNS: Final = 1.0
@@ -31,20 +35,17 @@ class Check(NamedTuple):
 
 def database_checks(settings: Settings, facts: Facts) -> Iterator[Check]:
     """Version, login, durability, silence of the server's log, fences and clock."""
-    serious: Literal["warn", "fail"] = "fail" if settings.environment == "prod" else "warn"
     if facts.version < _OLDEST_SERVER:
         yield Check("database", "fail", f"PostgreSQL {facts.version_text}", "upgrade it to 15+")
     else:
-        encrypted = "encrypted" if facts.encrypted else "not encrypted"
-        found = f"PostgreSQL {facts.version_text}, login {facts.login}, {encrypted}"
-        yield Check("database", "ok", found)
-    if facts.superuser or facts.bypasses_fences:
-        # PCI-DSS 7.2.5: what the service's login may do is what a thief of it may do.
+        yield Check("database", "ok", f"PostgreSQL {facts.version_text}")
+    yield from login_checks(settings, facts.login, (SERVICE_ROLE,))
+    if facts.open_to_all and not settings.embedded:
         yield Check(
             "database",
-            serious,
-            f"the login {facts.login} is a superuser or bypasses row-level security",
-            "give the service a login of its own that is a member of strongroom_service alone",
+            "warn",
+            "every login of the server may connect to this database",
+            ROLES_AGAIN,
         )
     for name in _DURABLE:
         if facts.settings.get(name) != "on":
@@ -71,6 +72,30 @@ def database_checks(settings: Settings, facts: Facts) -> Iterator[Check]:
             )
     yield from _fences(facts)
     yield _clock(facts)
+
+
+def login_checks(settings: Settings, login: Login, wanted: Collection[str]) -> Iterator[Check]:
+    """Whether a login may do what it is for, which is to act as ``wanted``, and no more."""
+    serious: Literal["warn", "fail"] = "fail" if settings.environment == "prod" else "warn"
+    encrypted = "encrypted" if login.encrypted else "not encrypted"
+    state: Literal["ok", "fail"] = "ok"
+    if settings.environment == "prod" and not login.encrypted:
+        state = "fail"
+    mend = "switch ssl on at the server" if state == "fail" else ""
+    yield Check("database", state, f"login {login.login}, {encrypted}", mend)
+    # PCI-DSS 7.2.5: what a login may do is what a thief of it may do.
+    for too_much, found in (
+        (login.superuser or login.bypasses_fences, "is a superuser or bypasses row-level security"),
+        (login.administers, "may make roles or databases, or replicate"),
+        (OWNER_ROLE in login.acts_as, "may act as the owner of the tables"),
+    ):
+        if too_much:
+            yield Check("database", serious, f"the login {login.login} {found}", ROLES_AGAIN)
+            return
+    more = set(login.acts_as) - set(wanted)
+    if more and settings.sealer_database_url:
+        found = f"the login {login.login} may act as {', '.join(sorted(more))} too"
+        yield Check("database", "warn", found, ROLES_AGAIN)
 
 
 def _fences(facts: Facts) -> Iterator[Check]:

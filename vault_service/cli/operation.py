@@ -13,6 +13,7 @@ import typer
 from vault_service.domain.errors import ConfigurationError, VaultError
 
 if TYPE_CHECKING:
+    from vault_service.adapters.postgres.access import Access
     from vault_service.bootstrap import Services
     from vault_service.settings import Settings
 
@@ -29,9 +30,9 @@ def with_services(use: Callable[["Services"], Awaitable[_T]]) -> _T:
     return with_owner(lambda services, _: use(services))
 
 
-def with_owner(use: Callable[["Services", str], Awaitable[_T]]) -> _T:
-    """As :func:`with_services`, with the URL of the login that may migrate as well: with a
-    database that is set, the same as the services'."""
+def with_owner(use: Callable[["Services", "Access"], Awaitable[_T]]) -> _T:
+    """As :func:`with_services`, with the login that may migrate as well: with a database
+    that is set, the same as the services'."""
     try:
         from vault_service.bootstrap import open_services
         from vault_service.settings import load
@@ -39,14 +40,14 @@ def with_owner(use: Callable[["Services", str], Awaitable[_T]]) -> _T:
         stop("The server is not installed; run: pip install 'strongroom[server]'")
     log_to_stderr()
 
-    async def run(settings: "Settings", url: str, owner_url: str) -> _T:
-        async with open_services(settings, url) as services:
-            return await use(services, owner_url)
+    async def run(settings: "Settings", access: "Access", owner: "Access") -> _T:
+        async with open_services(settings, access) as services:
+            return await use(services, owner)
 
     try:
         settings = load()
-        with _databases(settings) as (url, owner_url):
-            return asyncio.run(run(settings, url, owner_url))
+        with _databases(settings) as (access, owner):
+            return asyncio.run(run(settings, access, owner))
     except ConfigurationError as error:
         stop(str(error))
     except VaultError as error:
@@ -54,34 +55,38 @@ def with_owner(use: Callable[["Services", str], Awaitable[_T]]) -> _T:
 
 
 @contextmanager
-def database(settings: "Settings") -> Iterator[str]:
-    """The URL of the service's connection, good within the block. The embedded server is
+def database(settings: "Settings") -> Iterator["Access"]:
+    """The service's way to the database, good within the block. The embedded server is
     started where none runs, and brought to this release's schema."""
-    with _databases(settings) as (url, _):
-        yield url
+    with _databases(settings) as (access, _):
+        yield access
 
 
 @contextmanager
-def _databases(settings: "Settings") -> Iterator[tuple[str, str]]:
+def _databases(settings: "Settings") -> Iterator[tuple["Access", "Access"]]:
+    from vault_service.adapters.postgres.access import Access
     from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-    from vault_service.bootstrap import migrate_embedded
+    from vault_service.bootstrap_database import database_access, migrate_embedded
 
     if not settings.embedded:
-        yield settings.database_url, settings.database_url
+        # Not guarded: operators also work as the owner, and doctor has to look at what is.
+        yield database_access(settings), database_access(settings)
         return
     with EmbeddedPostgres.use(settings.home, bindir=settings.pg_bindir) as server:
         migrate_embedded(server)
-        yield server.app_url, server.migrator_url
+        yield Access(server.app_url), Access(server.migrator_url)
 
 
 @contextmanager
 def migration_url(settings: "Settings") -> Iterator[str]:
-    """The URL of the connection that may migrate, good within the block; the embedded
-    server is started where none runs."""
+    """The URL of the connection that may migrate, password included, good within the block;
+    the embedded server is started where none runs."""
+    from vault_service.adapters.postgres.access import complete_url
     from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+    from vault_service.bootstrap_database import database_access
 
     if not settings.embedded:
-        yield settings.database_url
+        yield asyncio.run(complete_url(database_access(settings)))
         return
     with EmbeddedPostgres.use(settings.home, bindir=settings.pg_bindir) as server:
         yield server.migrator_url

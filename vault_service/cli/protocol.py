@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with a limit on the head of a request.
+"""HTTP/1.1 as uvicorn speaks it, with a limit on the head of a request, and a farewell.
 
 uvicorn with httptools takes headers of any size and number, and parses them before
 anybody is authenticated; a few connections could fill the memory. RFC 6585 5.
@@ -7,6 +7,8 @@ anybody is authenticated; a few connections could fill the memory. RFC 6585 5.
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from vault_service.draining import STATE, Drain
 
 MAX_HEAD: Final = 64 * 1024
 """Bytes of request line and headers; the longest credential takes 12 KiB of them."""
@@ -17,7 +19,9 @@ _TOO_LARGE: Final = (
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Ends a connection whose request head does not end within :data:`MAX_HEAD`."""
+    """Ends a connection whose request head does not end within :data:`MAX_HEAD`. While the
+    process drains, each answer says that its connection ends (RFC 9112 9.6): closed later,
+    while it lies idle, it could meet the client's next request half-way."""
 
     _head = 0
     _in_head = True
@@ -32,6 +36,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head = 0
         super().on_headers_complete()
+        drain: Drain | None = self.app_state.get(STATE)
+        if drain is not None and drain.begun:
+            self.cycle.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived; what is not yet a whole head counts towards the limit."""

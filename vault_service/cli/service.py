@@ -1,5 +1,6 @@
 """``strongroom dev``, ``serve`` and ``db``."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -12,7 +13,9 @@ from vault_service.domain.errors import Code, ConfigurationError, VaultError
 if TYPE_CHECKING:
     from vault_service.settings import Settings
 
-db = typer.Typer(no_args_is_help=True, help="Upgrade the database schema, or check it.")
+db = typer.Typer(
+    no_args_is_help=True, help="Make the database's roles, upgrade its schema, or check it."
+)
 
 _T = TypeVar("_T")
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
@@ -45,7 +48,8 @@ def dev(
         listener = serving.bind(address)
         with serving.shared_metrics(workers):
             from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-            from vault_service.bootstrap import configure_logging, migrate_embedded
+            from vault_service.bootstrap import configure_logging
+            from vault_service.bootstrap_database import migrate_embedded
 
             configure_logging()
             with EmbeddedPostgres.own(settings.home, bindir=settings.pg_bindir) as server:
@@ -80,11 +84,14 @@ def serve() -> None:
         )
         listener = serving.bind(address)
         with serving.shared_metrics(address.workers):
-            from vault_service.bootstrap import configure_logging, database_url
+            from vault_service.bootstrap import configure_logging
+            from vault_service.bootstrap_database import database_access, refuse_logins
 
             configure_logging()
-            database_url(settings)
+            database_access(settings)
             _check_start(settings)
+            if settings.environment == "prod":
+                asyncio.run(refuse_logins(settings))
             serving.run(address, listener)
     except ConfigurationError as error:
         stop(str(error))
@@ -105,8 +112,8 @@ def _check_start(settings: "Settings") -> None:
 def upgrade(as_json: AsJson = False) -> None:
     """Bring the database to this release's schema; harmless where it is there already.
 
-    The login in STRONGROOM_DATABASE_URL must be a superuser's, or own the database and
-    have CREATEROLE; the service's own login needs neither.
+    The login in STRONGROOM_DATABASE_URL is strongroom_migrator where `strongroom db roles`
+    was run; else a superuser's, or one that owns the database and has CREATEROLE.
     """
 
     def bring_up(url: str) -> tuple[str | None, str]:
@@ -147,6 +154,23 @@ def check(as_json: AsJson = False) -> None:
     raise typer.Exit(0 if current else 1)
 
 
+@db.command()
+def roles(
+    iam: Annotated[
+        bool, typer.Option("--iam", help="Logins of RDS that show tokens of IAM.")
+    ] = False,
+) -> None:
+    """Print the SQL that makes the roles and logins; run it before the first upgrade.
+
+    It sets no password and reaches no database.
+    """
+    try:
+        from vault_service.adapters.postgres.roles import script
+    except ImportError:
+        stop(_MISSING)
+    typer.echo(script(iam=iam), nl=False)
+
+
 def _on_database(work: Callable[[str], _T]) -> _T:
     """What ``work`` makes of the URL that migrates; driver errors end with exit code 2."""
     try:
@@ -156,14 +180,15 @@ def _on_database(work: Callable[[str], _T]) -> _T:
         stop(_MISSING)
     log_to_stderr()
     try:
-        with migration_url(load()) as url, translated():
+        with migration_url(load(database_alone=True)) as url, translated():
             return work(url)
     except ConfigurationError as error:
         stop(str(error))
     except VaultError as error:
         if error.code is Code.INTERNAL:
             stop(
-                "The database refused. Its login must be a superuser's, or own the database"
-                " and have CREATEROLE; SQLSTATE 42501 in the line above means it may not."
+                "The database refused. Its login must be strongroom_migrator, with the roles of"
+                " `strongroom db roles`, or a superuser's, or own the database and have"
+                " CREATEROLE; SQLSTATE 42501 in the line above means it may not."
             )
         stop(error.detail)

@@ -4,19 +4,16 @@ The one module of this package that needs the server's packages when it is impor
 """
 
 import contextlib
-import ctypes
-import http.client
 import os
-import resource
 import shutil
 import signal
 import socket
-import sys
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -26,13 +23,16 @@ from vault_service.adapters.telemetry.logs import configure_logging
 from vault_service.adapters.telemetry.workers import share_metrics
 from vault_service.cli.protocol import BoundedProtocol
 from vault_service.domain.errors import ConfigurationError
+from vault_service.healthcheck import ANYWHERE, healthy
+from vault_service.memory import forbid_core_dumps
 
-_PR_SET_DUMPABLE: Final = 4
-_DRAIN_SECONDS: Final = 30
+_IN_FLIGHT_SECONDS: Final = 30
+_KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than balancers keep an idle connection (60 s, commonly): who closes it first must be
+the one who would send the next request on it."""
 _HUNG_SECONDS: Final = 60
 _PROBE_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 0.1
-_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # nosec B104
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,6 @@ class Address:
     certificate: Path | None = None
     key: Path | None = None
     proxies: str = ""
-
-
-def forbid_core_dumps() -> None:
-    """Keep this process's memory, and with it plaintext keys and values, off the disk and
-    from other processes of the same user (PCI-DSS 3.5.1, CWE-528)."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        # A core pattern that pipes to a collector ignores the limit.
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def bind(address: Address) -> socket.socket:
@@ -91,8 +82,9 @@ def shared_metrics(workers: int) -> Iterator[None]:
 
 
 def run(address: Address, listener: socket.socket) -> None:
-    """Serve until told to stop (SIGTERM, SIGINT), requests in flight are answered. Prints
-    the URL on standard output when the service is ready.
+    """Serve until told to stop: SIGTERM drains first (:mod:`vault_service.draining`), SIGINT
+    does not; requests in flight are answered for half a minute either way. Prints the URL on
+    standard output when the service is ready.
 
     :class:`ConfigurationError` where the service could not start.
     """
@@ -111,7 +103,9 @@ def run(address: Address, listener: socket.socket) -> None:
         forwarded_allow_ips=address.proxies or None,
         ssl_certfile=address.certificate,
         ssl_keyfile=address.key,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        ssl_context_factory=tls_context if address.certificate else None,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_IN_FLIGHT_SECONDS,
         timeout_worker_healthcheck=_HUNG_SECONDS,
         log_config=None,
     )
@@ -132,7 +126,7 @@ def run(address: Address, listener: socket.socket) -> None:
 def _serve(config: "_Config", listener: socket.socket) -> bool:
     """Whether the service had started when it ended."""
     if config.workers > 1:
-        workers = Multiprocess(config, [listener])
+        workers = _Supervisor(config, [listener])
         workers.run()
         return all(worker.exitcode != STARTUP_FAILURE for worker in workers.processes)
     server = uvicorn.Server(config)
@@ -141,6 +135,27 @@ def _serve(config: "_Config", listener: socket.socket) -> bool:
     with contextlib.suppress(KeyboardInterrupt, _Stopped):
         server.run([listener])
     return server.started
+
+
+def tls_context(_config: uvicorn.Config, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """What clients are spoken to with: TLS 1.2 or newer (PCI-DSS 4.2.1)."""
+    context = make()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class _Supervisor(Multiprocess):
+    """Starts the workers, and ends them together."""
+
+    def join_all(self) -> None:
+        """Wait until all have ended; a further SIGTERM is passed on, and ends their drain."""
+        self.signal_queue.clear()
+        while running := [worker for worker in self.processes if worker.process.is_alive()]:
+            if self.signal_queue:
+                self.signal_queue.clear()
+                for worker in running:
+                    worker.process.terminate()
+            running[0].process.join(_PAUSE_SECONDS)
 
 
 class _Stopped(BaseException):
@@ -162,27 +177,13 @@ class _Config(uvicorn.Config):
 
 def _announce(address: Address, port: int, stopped: threading.Event) -> None:
     """Print the URL once the service answers that it is ready."""
-    host = _ANYWHERE.get(address.host, address.host)
+    host = ANYWHERE.get(address.host, address.host)
     while not stopped.is_set():
-        if _ready(host, port, encrypted=address.certificate is not None):
+        encrypted = address.certificate is not None
+        if healthy(port, host, "/readyz", encrypted=encrypted, seconds=_PROBE_SECONDS):
             scheme = "http" if address.certificate is None else "https"
             shown = f"[{host}]" if ":" in host else host
             with contextlib.suppress(OSError, ValueError):
                 print(f"Strongroom is ready at {scheme}://{shown}:{port}", flush=True)
             return
         stopped.wait(_PAUSE_SECONDS)
-
-
-def _ready(host: str, port: int, *, encrypted: bool) -> bool:
-    connection: Any = http.client.HTTPConnection(host, port, timeout=_PROBE_SECONDS)
-    try:
-        if encrypted:
-            # A worker listens only after it has started; its certificate is not for us.
-            connection.connect()
-            return True
-        connection.request("GET", "/readyz")
-        return bool(connection.getresponse().status == http.client.OK)
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

@@ -16,7 +16,8 @@ from vault_service.domain.errors import Code, VaultError
 from vault_service.domain.events import new_event_id
 from vault_service.domain.notes import NoteError
 from vault_service.domain.report_notes import Manifest, WorkOrder, open_order
-from vault_service.domain.reports import ENDS, ReportDefinition, Run, RunState
+from vault_service.domain.report_runs import ENDS, Run, RunState
+from vault_service.domain.reports import ReportDefinition
 from vault_service.domain.transparency import TreeReader
 from vault_service.services.context import RequestContext
 from vault_service.services.report_fence import JobFence

@@ -20,7 +20,8 @@ from vault_service.domain.ports import CheckpointSigner, TokenStore
 from vault_service.domain.principals import Principal
 from vault_service.domain.report_notes import MAX_SIGNED
 from vault_service.domain.report_ports import Approval, ReportStore
-from vault_service.domain.reports import LIVE, RUN_ID, ReportDefinition, Run, RunState, canonical
+from vault_service.domain.report_runs import LIVE, RUN_ID, Run, RunState
+from vault_service.domain.reports import ReportDefinition, canonical
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
 from vault_service.services.recording import Recorder

@@ -86,8 +86,8 @@ class CommitQueue(Generic[W, R]):
         self._start()
         return await future
 
-    async def close(self) -> None:
-        """Wait until nothing runs any more."""
+    async def settle(self) -> None:
+        """Wait until nothing waits or runs any more."""
         while self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
 

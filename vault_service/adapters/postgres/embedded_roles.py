@@ -14,13 +14,8 @@ import psycopg
 from psycopg import sql
 
 from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR
-from vault_service.adapters.postgres.schema import (
-    AUDITOR_ROLE,
-    OWNER_ROLE,
-    ROLES,
-    SEALER_ROLE,
-    SERVICE_ROLE,
-)
+from vault_service.adapters.postgres.roles import SEALING, SERVICE
+from vault_service.adapters.postgres.schema import OWNER_ROLE, ROLES
 
 _CONNECT_SECONDS: Final = 10
 
@@ -50,7 +45,8 @@ def set_up_roles(superuser_url: str, passwords: Mapping[str, str]) -> None:
                 )
         if not {MIGRATOR, APP, *ROLES} <= present:
             _grant(connection, ROLES, MIGRATOR, " WITH ADMIN OPTION")
-            _grant(connection, (SERVICE_ROLE, SEALER_ROLE, AUDITOR_ROLE), APP, "")
+            # One login seals, too: whoever has this server's home has all of its passwords.
+            _grant(connection, (*SERVICE.member_of, *SEALING.member_of), APP, "")
     with connect(superuser_url) as connection:
         _compress_wal(connection)
 

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from vault_service.adapters.postgres import roles
 from vault_service.domain.errors import ConfigurationError
 
 SUPERUSER: Final = "strongroom_superuser"
-MIGRATOR: Final = "strongroom_migrator"
-APP: Final = "strongroom_app"
+MIGRATOR: Final = roles.MIGRATOR.name
+APP: Final = roles.SERVICE.name
 DATABASE: Final = "strongroom"
 _PASSWORD_BYTES: Final = 32
 

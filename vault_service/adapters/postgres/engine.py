@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from psycopg.pq import TransactionStatus
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from vault_service.adapters.postgres.access import Access, Door
 from vault_service.adapters.postgres.binary import register
 from vault_service.adapters.postgres.failures import translated
-from vault_service.adapters.postgres.migrate import sync_url
 from vault_service.adapters.postgres.schema import SCHEMA, SERVICE_ROLE, TENANT_SETTING
 
 # Partitions make a short query look long to the planner: starting workers or compiling it
@@ -48,33 +48,33 @@ class Database:
     """One process's access to the database. ``open`` before use, ``close`` at the end."""
 
     def __init__(
-        self, url: str, *, hot_connections: int = 6, ordinary_connections: int = 4
+        self, access: Access | str, *, hot_connections: int = 6, ordinary_connections: int = 4
     ) -> None:
-        self._url = sync_url(url)
+        self._door = Door(Access(access) if isinstance(access, str) else access)
         self.engine = create_async_engine(
-            self._url,
+            "postgresql+psycopg://",
+            async_creator=self._ordinary_connection,
             pool_size=ordinary_connections,
             max_overflow=0,
             pool_timeout=5,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={"connect_timeout": 5, "prepare_threshold": 2},
         )
         sa.event.listen(self.engine.sync_engine, "connect", _begin_session)
         self.pool = psycopg_pool.AsyncConnectionPool(
-            self._url.set(drivername="postgresql").render_as_string(hide_password=False),
+            self._door.conninfo,
             min_size=1,
             max_size=hot_connections,
             timeout=5,
             max_waiting=2048,
             open=False,
-            configure=_begin_pooled_session,
+            configure=self._begin_pooled_session,
             kwargs={"autocommit": True, "connect_timeout": 5, "prepare_threshold": 0},
             reconnect_timeout=30,
         )
 
     def __repr__(self) -> str:
-        return f"Database({self._url.render_as_string(hide_password=True)})"
+        return f"Database({self._door!r})"
 
     async def open(self) -> None:
         """Open the pools without waiting for a connection: a database that is away at
@@ -85,6 +85,7 @@ class Database:
         """Close every connection."""
         await self.pool.close()
         await self.engine.dispose()
+        self._door.close()
 
     @asynccontextmanager
     async def hot_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
@@ -116,12 +117,7 @@ class Database:
         """A connection of its own that acts as ``role`` (the sealer or an auditor), closed
         at the end of the block. Commits each statement by itself. Raises the driver's
         errors, also where the login may not take on the role."""
-        connection = await psycopg.AsyncConnection.connect(
-            self._url.set(drivername="postgresql").render_as_string(hide_password=False),
-            autocommit=True,
-            connect_timeout=5,
-            prepare_threshold=0,
-        )
+        connection = await self._door.connect(autocommit=True, prepare_threshold=0)
         try:
             register(connection)
             await connection.execute(
@@ -143,6 +139,14 @@ class Database:
                 await connection.execute(_SET_TENANT, {"tenant": tenant or _NO_TENANT})
                 yield connection
 
+    async def _ordinary_connection(self) -> psycopg.AsyncConnection[Any]:
+        return await self._door.connect(prepare_threshold=2)
+
+    async def _begin_pooled_session(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        await self._door.admit(connection)
+        register(connection)
+        await connection.execute(_SESSION)
+
 
 def _was_ended(connection: psycopg.AsyncConnection[Any]) -> bool:
     """Whether the server has said something unasked: on an idle connection that listens
@@ -159,8 +163,3 @@ def _begin_session(connection: Any, _record: object) -> None:
     cursor.execute(_SESSION)
     cursor.close()
     connection.commit()
-
-
-async def _begin_pooled_session(connection: psycopg.AsyncConnection[Any]) -> None:
-    register(connection)
-    await connection.execute(_SESSION)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import psycopg
 
+from vault_service.adapters.postgres.access import Access
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.failures import translated
 from vault_service.adapters.postgres.schema import OWNER_ROLE
@@ -54,6 +55,16 @@ _DETACHED: Final = (
     " WHERE to_regclass('strongroom.audit_events_' || to_char(month, 'YYYY_MM')) IS NOT NULL"
     " ORDER BY month"
 )
+# Segments of the index of which no event is left in the log; see migrations/0004.
+_FORGET: Final = (
+    "WITH gone AS (DELETE FROM strongroom.event_segments AS s WHERE NOT EXISTS (SELECT"
+    " FROM strongroom.audit_events AS e WHERE e.position > s.after_position"
+    " AND e.position <= s.last_position AND e.occurred_at BETWEEN s.first_at AND s.last_at)"
+    " AND last_position < (SELECT max(last_position) FROM strongroom.event_segments)"
+    " RETURNING last_position)"
+    " DELETE FROM strongroom.event_postings AS p USING gone"
+    " WHERE p.last_position = gone.last_position"
+)
 # A table as add_audit_partition makes it, but for its place in the log.
 _MAKE: Final = (
     "CREATE TABLE {} (LIKE strongroom.audit_events INCLUDING STORAGE)",
@@ -70,13 +81,13 @@ _TRIGGER: Final = f"ALTER TABLE {_DEFAULT} {{}} TRIGGER audit_events_append_only
 
 
 @asynccontextmanager
-async def open_archives(url: str) -> AsyncIterator["PostgresLogArchives"]:
-    """The log at the URL of the login that migrates, held by one command at a time:
+async def open_archives(access: Access | str) -> AsyncIterator["PostgresLogArchives"]:
+    """The log by the login that migrates, held by one command at a time:
     :class:`ConfigurationError` while another has it. Raises ``database_unavailable``, and
     ``internal`` where the login is not the owner's."""
     async with AsyncExitStack() as stack:
         with translated():
-            connection = await stack.enter_async_context(Database(url).dedicated(OWNER_ROLE))
+            connection = await stack.enter_async_context(Database(access).dedicated(OWNER_ROLE))
             await connection.execute(_PATIENCE)
             row = await (await connection.execute(_TRY_LOCK, (_LOCK,))).fetchone()
         if row is None or not row[0]:
@@ -110,7 +121,8 @@ class PostgresLogArchives:
         with translated():
             for _ in range(_TRIES):
                 try:
-                    return await self._take_off(archive, last_position, drop)
+                    await self._take_off(archive, last_position, drop)
+                    return await self._run(_FORGET)
                 except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
                     await asyncio.sleep(_PAUSE_SECONDS)
         raise LogBusy

@@ -30,10 +30,12 @@ _ROWS_BYTES: Final = 1 << 22
 
 
 class PostgresLogReader:
-    """Reads the log of one database."""
+    """Reads the log of one database; ``whole`` is the way there of who may read all of it,
+    where that is another login."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, whole: Database | None = None) -> None:
         self._database = database
+        self._whole = whole or database
 
     async def tiles(self, ids: Collection[TileId]) -> Mapping[TileId, bytes]:
         """See :class:`~vault_service.domain.transparency.TreeReader`."""
@@ -88,7 +90,7 @@ class PostgresLogReader:
         """See :class:`~vault_service.domain.transparency.LogReader`."""
         async with AsyncExitStack() as stack:
             with translated():
-                connection = await stack.enter_async_context(self._database.dedicated(AUDITOR_ROLE))
+                connection = await stack.enter_async_context(self._whole.dedicated(AUDITOR_ROLE))
                 await connection.execute(sql.PATIENCE)
             yield _Contents(connection)
 

@@ -1,7 +1,8 @@
 """Brings a database to the schema of this release, and tells whether it is there.
 
-The connection that migrates must be a superuser's, or of a role that owns the
-database and has CREATEROLE; the service's own connection needs neither.
+The login that migrates is ``strongroom_migrator`` where ``strongroom db roles`` was run
+before. Elsewhere it must be a superuser's, or own the database and have CREATEROLE, to make
+what is missing; the service's own login needs neither.
 """
 
 from importlib.resources import files
@@ -12,12 +13,20 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from vault_service.adapters.postgres.access import driver_url
 from vault_service.adapters.postgres.schema import OWNER_ROLE, ROLES, SCHEMA, SERVICE_ROLE
 
 _TAKE_SERVICE_ROLE = (
     "SELECT set_config('role', rolname, false) FROM pg_roles"
     " WHERE rolname = :role AND pg_has_role(current_user, oid, 'MEMBER')"
 )
+_ALLOW_SCHEMAS = f"""
+DO $$ BEGIN
+    IF NOT has_database_privilege('{OWNER_ROLE}', current_database(), 'CREATE') THEN
+        EXECUTE format('GRANT CREATE ON DATABASE %I TO {OWNER_ROLE}', current_database());
+    END IF;
+END $$
+"""
 _ADVISORY_LOCK = 0x5354524F4E47  # one migration at a time, over all hosts
 
 
@@ -30,12 +39,6 @@ def _config(connection: sa.Connection | None = None) -> Config:
     return config
 
 
-def sync_url(database_url: str) -> sa.URL:
-    """The URL with the psycopg driver named, whatever spelling it came in."""
-    url = sa.make_url(database_url)
-    return url.set(drivername="postgresql+psycopg")
-
-
 def head_revision() -> str:
     """The newest migration of this release."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
@@ -45,7 +48,7 @@ def head_revision() -> str:
 
 def current_revision(database_url: str) -> str | None:
     """The migration that the database stands at, ``None`` for an empty database."""
-    engine = sa.create_engine(sync_url(database_url), poolclass=sa.NullPool, hide_parameters=True)
+    engine = sa.create_engine(driver_url(database_url), poolclass=sa.NullPool, hide_parameters=True)
     with engine.connect() as connection:
         # The service's own login may have no rights before it takes its role.
         connection.execute(sa.text(_TAKE_SERVICE_ROLE), {"role": SERVICE_ROLE})
@@ -59,13 +62,12 @@ def upgrade(database_url: str) -> tuple[str | None, str]:
 
     Returns the revisions before and after.
     """
-    engine = sa.create_engine(sync_url(database_url), poolclass=sa.NullPool, hide_parameters=True)
+    engine = sa.create_engine(driver_url(database_url), poolclass=sa.NullPool, hide_parameters=True)
     with engine.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         _ensure_roles(connection)
-        connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-        connection.execute(sa.text(f"ALTER SCHEMA {SCHEMA} OWNER TO {OWNER_ROLE}"))
         connection.execute(sa.text(f"SET LOCAL ROLE {OWNER_ROLE}"))
+        connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         before = MigrationContext.configure(
             connection, opts={"version_table_schema": SCHEMA}
         ).get_current_revision()
@@ -93,3 +95,4 @@ def _ensure_roles(connection: sa.Connection) -> None:
     ).scalar_one()
     if not member:
         connection.execute(sa.text(f"GRANT {OWNER_ROLE} TO CURRENT_USER"))
+    connection.execute(sa.text(_ALLOW_SCHEMAS))

@@ -59,10 +59,10 @@ class PostgresTokenStore:
         )
         self._repeating: set[tuple[str, str]] = set()
 
-    async def close(self) -> None:
-        """Wait for what is under way."""
-        await self._writes.close()
-        await self._reads.close()
+    async def settle(self) -> None:
+        """Wait until all that was asked of it is done, whether or not anybody waits."""
+        await self._writes.settle()
+        await self._reads.settle()
 
     async def store(
         self,

@@ -20,11 +20,12 @@ module "vault" {
   report_reader_arns    = var.report_reader_arns
   network               = var.network
   service_domain        = var.service_domain
+  database              = { data_api = var.data_api }
   certificate_arn       = var.certificate_arn
   consumer_arns         = var.consumer_arns
   images                = var.images
   audit_origin          = var.audit_origin
   log_key               = var.log_key
-  settings              = var.settings
+  sts_audience          = var.sts_audience
   alarm_subscribers     = var.alarm_subscribers
 }

@@ -28,11 +28,6 @@ output "database" {
   value       = module.vault.database
 }
 
-output "secret_arns" {
-  description = "Where the database's URLs belong: service, operations."
-  value       = module.vault.secret_arns
-}
-
 output "role_arns" {
   description = "Roles of tasks and people: service, sealer, migrator, auditor, key_administrator, break_glass."
   value       = module.vault.role_arns

@@ -101,7 +101,6 @@ data "aws_iam_policy_document" "trail_key" {
 resource "aws_kms_key" "trail" {
   description             = "${local.prefix}: the trail of the vault's account"
   enable_key_rotation     = true
-  rotation_period_in_days = 365
   deletion_window_in_days = 30
   policy                  = data.aws_iam_policy_document.trail_key.json
   tags                    = { Name = "${local.prefix}-trail" }

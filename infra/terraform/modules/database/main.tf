@@ -71,6 +71,7 @@ resource "aws_rds_cluster" "vault" {
   master_user_secret_kms_key_id = var.storage_key_arn
 
   iam_database_authentication_enabled = true
+  enable_http_endpoint                = var.data_api
 
   storage_encrypted               = true
   kms_key_id                      = var.storage_key_arn

@@ -93,6 +93,12 @@ variable "backup_retention_days" {
   }
 }
 
+variable "data_api" {
+  description = "Whether SQL can be sent through AWS's Data API: on for the first set-up of the logins, off ever after."
+  type        = bool
+  default     = false
+}
+
 variable "deletion_protection" {
   description = "Whether the cluster refuses to be deleted. Switched off only to retire a vault."
   type        = bool

@@ -36,15 +36,14 @@ data "aws_iam_policy_document" "boundary" {
       "s3:AbortMultipartUpload", "s3:GetBucketObjectLockConfiguration", "s3:GetObject",
       "s3:GetObjectRetention", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketMultipartUploads",
       "s3:ListBucketVersions", "s3:PutObject", "s3:PutObjectRetention",
-      "secretsmanager:GetSecretValue",
       "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage",
       "sts:AssumeRole",
     ]
     resources = ["*"]
   }
 
-  # The service opens data keys; the agents that start tasks open the secrets they hand over;
-  # auditors open the trail in the audit account. No job, no administrator.
+  # The service opens data keys; auditors open the trail in the audit account. No job, no
+  # administrator.
   statement {
     sid       = "OnlyTheseOpen"
     effect    = "Deny"
@@ -55,7 +54,7 @@ data "aws_iam_policy_document" "boundary" {
       test     = "ArnNotEquals"
       variable = "aws:PrincipalArn"
       values = [
-        for name in ["service", "service-agent", "operations-agent", "auditor"] : "${local.role_arn_prefix}${local.prefix}-${name}"
+        for name in ["service", "auditor"] : "${local.role_arn_prefix}${local.prefix}-${name}"
       ]
     }
   }

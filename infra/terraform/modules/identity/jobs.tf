@@ -78,15 +78,26 @@ data "aws_iam_policy_document" "report" {
     actions   = ["sqs:SendMessage"]
     resources = ["${local.arn}:sqs:${local.here}:${local.jobs}-dead"]
   }
+
+  dynamic "statement" {
+    for_each = contains(var.split_reports, each.key) ? [local.jobs] : []
+
+    content {
+      sid       = "HandOutParts"
+      effect    = "Allow"
+      actions   = ["sqs:SendMessage"]
+      resources = ["${local.arn}:sqs:${local.here}:${statement.value}"]
+    }
+  }
 }
 
 data "aws_iam_policy_document" "queue_worker" {
   source_policy_documents = [data.aws_iam_policy_document.job["queue_worker"].json]
 
   statement {
-    sid       = "TakeOrders"
+    sid       = "TakeOrdersAndHandOutParts"
     effect    = "Allow"
-    actions   = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+    actions   = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage"]
     resources = ["${local.arn}:sqs:${local.here}:${local.jobs}"]
   }
 

@@ -24,3 +24,8 @@ output "report_job_role_arns" {
     { queue_worker = "${local.role_arn_prefix}${aws_iam_role.queue_worker.name}" },
   )
 }
+
+output "database_logins" {
+  description = "Logins of PostgreSQL by who uses them: service, sealer, auditor, migrator."
+  value       = var.database_logins
+}

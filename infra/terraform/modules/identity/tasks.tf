@@ -24,10 +24,13 @@ data "aws_iam_policy_document" "service" {
   }
 
   statement {
-    sid       = "LogIn"
-    effect    = "Allow"
-    actions   = ["rds-db:connect"]
-    resources = ["${local.arn}:rds-db:${local.here}:dbuser:${var.database_resource_id}/${var.database_logins.service}"]
+    sid     = "LogIn"
+    effect  = "Allow"
+    actions = ["rds-db:connect"]
+    resources = [
+      for login in [var.database_logins.service, var.database_logins.sealer] :
+      "${local.arn}:rds-db:${local.here}:dbuser:${var.database_resource_id}/${login}"
+    ]
   }
 
   statement {
@@ -38,7 +41,7 @@ data "aws_iam_policy_document" "service" {
   }
 }
 
-# Sealing the log: the leading process of the service does it.
+# Sealing the log: the leading process of the service does it, with a login of its own.
 data "aws_iam_policy_document" "sealing" {
   statement {
     sid       = "ReadPublicKey"
@@ -57,11 +60,6 @@ data "aws_iam_policy_document" "sealing" {
       test     = "StringEquals"
       variable = "kms:SigningAlgorithm"
       values   = ["ECDSA_SHA_256"]
-    }
-    condition {
-      test     = "StringEquals"
-      variable = "kms:MessageType"
-      values   = ["RAW"]
     }
   }
 
@@ -126,7 +124,8 @@ resource "aws_iam_role_policy" "login" {
   policy = each.value.json
 }
 
-# Agents: what ECS itself does before a task runs. Each opens its own secrets only.
+# Agents: what ECS itself does before a task runs. They are given no secret: tasks log in to the
+# database by their roles. PCI-DSS 8.6.2.
 data "aws_iam_policy_document" "agent" {
   for_each = toset(["service", "operations"])
 
@@ -150,34 +149,13 @@ data "aws_iam_policy_document" "agent" {
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
     resources = ["${local.arn}:logs:${local.here}:log-group:/${local.prefix}/${each.key}:*"]
   }
-
-  # PCI-DSS 8.6.2: a task's secrets are handed over by reference.
-  statement {
-    sid       = "ReadSecrets"
-    effect    = "Allow"
-    actions   = ["secretsmanager:GetSecretValue"]
-    resources = ["${local.arn}:secretsmanager:${local.here}:secret:${local.prefix}/${each.key}/*"]
-  }
-
-  statement {
-    sid       = "OpenSecrets"
-    effect    = "Allow"
-    actions   = ["kms:Decrypt"]
-    resources = [var.key_arns.storage]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = ["secretsmanager.${var.deployment.region}.amazonaws.com"]
-    }
-  }
 }
 
 resource "aws_iam_role" "agent" {
   for_each = data.aws_iam_policy_document.agent
 
   name                 = "${local.prefix}-${each.key}-agent"
-  description          = "Starts tasks: images, logs, secrets of ${each.key}"
+  description          = "Starts tasks: images and logs of ${each.key}"
   assume_role_policy   = data.aws_iam_policy_document.task_trust.json
   permissions_boundary = local.boundary_arn
 }

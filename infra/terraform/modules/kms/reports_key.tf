@@ -67,7 +67,6 @@ data "aws_iam_policy_document" "reports" {
 resource "aws_kms_key" "reports" {
   description             = "${local.prefix}: outputs of reports are sealed to it"
   enable_key_rotation     = true
-  rotation_period_in_days = 365
   deletion_window_in_days = 30
   policy                  = data.aws_iam_policy_document.reports.json
   tags                    = { Name = "${local.prefix}-reports" }

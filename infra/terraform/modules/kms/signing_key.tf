@@ -19,13 +19,6 @@ data "aws_iam_policy_document" "signing" {
       variable = "kms:SigningAlgorithm"
       values   = ["ECDSA_SHA_256"]
     }
-    # RAW: KMS hashes what it signs, so that nobody gets a signature under a digest of which
-    # they do not know the text.
-    condition {
-      test     = "StringEquals"
-      variable = "kms:MessageType"
-      values   = ["RAW"]
-    }
     condition {
       test     = "StringEquals"
       variable = "aws:SourceVpce"

@@ -95,7 +95,6 @@ data "aws_iam_policy_document" "storage" {
 resource "aws_kms_key" "storage" {
   description             = "${local.prefix}: storage of the database, secrets, logs, alarms and images"
   enable_key_rotation     = true
-  rotation_period_in_days = 365
   deletion_window_in_days = 30
   policy                  = data.aws_iam_policy_document.storage.json
   tags                    = { Name = "${local.prefix}-storage" }

@@ -82,7 +82,6 @@ resource "aws_kms_key" "domain" {
 
   description             = "${local.prefix}: wraps the data keys of ${each.value}"
   enable_key_rotation     = true
-  rotation_period_in_days = 365
   deletion_window_in_days = 30
   policy                  = data.aws_iam_policy_document.domain.json
   tags                    = { Name = "${local.prefix}-${each.key}", Domain = each.key }

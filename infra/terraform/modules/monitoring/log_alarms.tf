@@ -28,7 +28,7 @@ locals {
         "SetDefaultPolicyVersion", "UpdateAssumeRolePolicy",
       ]
       snapshot_shared = [
-        "ModifyDBClusterSnapshotAttribute", "ModifyDBSnapshotAttribute", "StartExportTask",
+        "EnableHttpEndpoint", "ModifyDBClusterSnapshotAttribute", "ModifyDBSnapshotAttribute", "StartExportTask",
       ]
       alarm_silenced = [
         "DeleteAlarms", "DeleteLogGroup", "DeleteMetricFilter", "DisableAlarmActions",
@@ -43,7 +43,7 @@ locals {
     }
     key_used_by_others = {
       group   = "trail", at_least = 1
-      pattern = "{ ($.eventSource = \"kms.amazonaws.com\") && (($.eventName = \"Decrypt\") || ($.eventName = \"GenerateDataKey*\") || ($.eventName = \"ReEncrypt\") || ($.eventName = \"Encrypt\")) && ${local.vault_key} && (${local.issuer} != \"${var.role_arns.service}\") }"
+      pattern = "{ ($.eventSource = \"kms.amazonaws.com\") && (($.eventName = \"Decrypt\") || ($.eventName = \"GenerateDataKey*\") || ($.eventName = \"ReEncrypt\") || ($.eventName = \"Encrypt\")) && ${local.vault_key} && ((${local.issuer} != \"${var.role_arns.service}\") || (${local.issuer} NOT EXISTS)) }"
       about   = "Somebody else than the service asked for a use of a vault key"
     }
     key_refused = {
@@ -65,7 +65,7 @@ locals {
     }
     snapshot_shared = {
       group = "trail", at_least = 1, pattern = local.named.snapshot_shared
-      about = "A snapshot of the database was shared or exported"
+      about = "The database was opened another way: a snapshot shared or exported, the Data API switched on"
     }
     alarm_silenced = {
       group = "trail", at_least = 1, pattern = local.named.alarm_silenced
@@ -97,7 +97,7 @@ locals {
     }
     sealing_failed = {
       group   = "service", at_least = 10
-      pattern = "{ ($.event = \"sealing_failed\") || ($.event = \"signing_failed\") || ($.event = \"anchor*_failed\") || ($.event = \"signing_key_unusable\") }"
+      pattern = "{ ($.event = \"sealing_failed\") || ($.event = \"signing_failed\") || ($.event = \"anchor_failed\") || ($.event = \"anchor_bucket_failed\") || ($.event = \"signing_key_unusable\") }"
       about   = "Checkpoints cannot be signed or kept"
     }
     audit_not_written = {
@@ -112,6 +112,11 @@ locals {
     honeytoken_used = {
       group = "service", at_least = 1, pattern = "{ $.event = \"honeytoken*\" }"
       about = "A token that nobody has a reason to ask for was asked for"
+    }
+    database_login_refused = {
+      group   = "service", at_least = 1
+      pattern = "{ ($.event = \"database_login_refused\") || ($.event = \"database_password_unavailable\") }"
+      about   = "A login of the service may do more than it should, or cannot log in"
     }
     database_login_failed = {
       group   = "database", at_least = 3

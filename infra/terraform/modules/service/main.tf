@@ -1,10 +1,10 @@
 # The vault's tasks on Fargate: no host to look after, no shell into a task, a root that is
-# read-only, a user without rights, secrets by reference. PCI-DSS 2.2.1, 2.2.6, 6.3.3, 8.6.2.
+# read-only, a user without rights, no secret handed over. PCI-DSS 2.2.1, 2.2.6, 6.3.3, 8.6.2.
 
 locals {
   prefix = "${var.deployment.name}-${var.deployment.stage}"
   arn    = "arn:${var.deployment.partition}"
-  environment = merge(var.settings, {
+  environment = {
     STRONGROOM_ENV                   = var.deployment.stage
     STRONGROOM_HOST                  = "0.0.0.0"
     STRONGROOM_PORT                  = tostring(var.service_port)
@@ -14,22 +14,31 @@ locals {
     STRONGROOM_KMS_KEY_ARN_PII       = var.key_arns.pii
     STRONGROOM_AUDIT_SIGNING_KEY_ARN = var.key_arns.signing
     STRONGROOM_AUDIT_ORIGIN          = var.audit_origin
-    STRONGROOM_AUDIT_ANCHOR_BUCKET   = var.checkpoints.location
-    STRONGROOM_AUDIT_ANCHOR_DAYS     = tostring(var.checkpoints.retention_days)
-    STRONGROOM_REPORT_BUCKET         = "s3://${aws_s3_bucket.reports.bucket}/outputs"
-    AWS_REGION                       = var.deployment.region
-    AWS_STS_REGIONAL_ENDPOINTS       = "regional"
+    # A token of the task's role for each connection, in place of a password: PCI-DSS 8.6.2.
+    STRONGROOM_DATABASE_URL                  = local.database_urls["service"]
+    STRONGROOM_DATABASE_PASSWORD_FROM        = "iam"
+    STRONGROOM_SEALER_DATABASE_URL           = local.database_urls["sealer"]
+    STRONGROOM_SEALER_DATABASE_PASSWORD_FROM = "iam"
+    STRONGROOM_AUDIT_ANCHOR_BUCKET           = var.checkpoints.location
+    STRONGROOM_AUDIT_ANCHOR_DAYS             = tostring(var.checkpoints.retention_days)
+    STRONGROOM_REPORT_BUCKET                 = "s3://${aws_s3_bucket.reports.bucket}/outputs"
+    # An issuer of OIDC tokens is out of reach here: callers prove their role, or hold an API key.
+    STRONGROOM_STS_AUDIENCE    = var.sts_audience
+    AWS_REGION                 = var.deployment.region
+    AWS_STS_REGIONAL_ENDPOINTS = "regional"
     # Credentials come from the task's own endpoint; the host's metadata is not ours to ask.
     AWS_EC2_METADATA_DISABLED = "true"
-  })
+  }
+  database_urls = {
+    for who in ["service", "sealer", "migrator"] :
+    who => "postgresql://${var.database.logins[who]}@${var.database.endpoint}:${var.database.port}/${var.database.name}?sslmode=verify-full&sslrootcert=${var.database.root_certificate}"
+  }
   # What holds for every container of the vault.
   hardened = {
     essential              = true
     user                   = "65532:65532"
     readonlyRootFilesystem = true
-    privileged             = false
     linuxParameters        = { initProcessEnabled = true, capabilities = { drop = ["ALL"] } }
-    ulimits                = [{ name = "core", softLimit = 0, hardLimit = 0 }]
   }
 }
 
@@ -48,17 +57,6 @@ resource "aws_cloudwatch_log_group" "task" {
   name              = "/${local.prefix}/${each.key}"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.key_arns.storage
-}
-
-# The database's URL with the login of whoever uses it. Terraform makes the place; the value is
-# put there by the runbook, so that it is in no plan and no state.
-resource "aws_secretsmanager_secret" "database_url" {
-  for_each = toset(["service", "operations"])
-
-  name                    = "${local.prefix}/${each.key}/database-url"
-  description             = "STRONGROOM_DATABASE_URL of ${each.key}, with sslmode=verify-full"
-  kms_key_id              = var.key_arns.storage
-  recovery_window_in_days = 30
 }
 
 resource "aws_ecs_task_definition" "service" {
@@ -83,10 +81,6 @@ resource "aws_ecs_task_definition" "service" {
       stopTimeout  = 120
       portMappings = [{ name = "http", containerPort = var.service_port, protocol = "tcp" }]
       environment  = [for name, value in local.environment : { name = name, value = value }]
-      secrets = [{
-        name      = "STRONGROOM_DATABASE_URL"
-        valueFrom = aws_secretsmanager_secret.database_url["service"].arn
-      }]
       # As in the Dockerfile.
       healthCheck = {
         command     = ["CMD", "/opt/strongroom/bin/python", "-m", "vault_service.healthcheck", tostring(var.service_port)]
@@ -108,7 +102,7 @@ resource "aws_ecs_task_definition" "service" {
   ])
 }
 
-# One-off tasks with the migrator's login: `strongroom db upgrade`, `audit archive`.
+# One-off tasks with the migrator's login: `strongroom db upgrade`.
 resource "aws_ecs_task_definition" "operations" {
   family                   = "${local.prefix}-operations"
   requires_compatibilities = ["FARGATE"]
@@ -129,13 +123,11 @@ resource "aws_ecs_task_definition" "operations" {
       image   = var.images.service
       command = ["db", "upgrade"]
       environment = [
-        for name in ["AWS_EC2_METADATA_DISABLED", "AWS_REGION", "STRONGROOM_AUDIT_ORIGIN", "STRONGROOM_AUDIT_SIGNING_KEY_ARN", "STRONGROOM_ENV", "STRONGROOM_KMS_KEY_ARN_PCI", "STRONGROOM_KMS_KEY_ARN_PII"] :
-        { name = name, value = local.environment[name] }
+        for name, value in merge(
+          { for name in ["AWS_EC2_METADATA_DISABLED", "AWS_REGION", "STRONGROOM_DATABASE_PASSWORD_FROM", "STRONGROOM_ENV"] : name => local.environment[name] },
+          { STRONGROOM_DATABASE_URL = local.database_urls["migrator"] },
+        ) : { name = name, value = value }
       ]
-      secrets = [{
-        name      = "STRONGROOM_DATABASE_URL"
-        valueFrom = aws_secretsmanager_secret.database_url["operations"].arn
-      }]
       logConfiguration = local.logging["operations"]
     }),
   ])

@@ -26,11 +26,6 @@ output "operations_task_definition" {
   value       = aws_ecs_task_definition.operations.family
 }
 
-output "secret_arns" {
-  description = "Where the database's URLs belong: service, operations."
-  value       = { for name, secret in aws_secretsmanager_secret.database_url : name => secret.arn }
-}
-
 output "log_group_names" {
   description = "Log groups: service, operations, metrics."
   value       = { for name, group in aws_cloudwatch_log_group.task : name => group.name }

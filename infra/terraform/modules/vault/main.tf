@@ -57,6 +57,7 @@ module "database" {
   permissions_boundary_arn = module.identity.permissions_boundary_arn
   instance_class           = var.database.instance_class
   instance_count           = var.database.instance_count
+  data_api                 = var.database.data_api
   deletion_protection      = var.deletion_protection
 }
 
@@ -97,6 +98,12 @@ module "service" {
   agent_role_arns      = module.identity.agent_role_arns
   report_job_role_arns = module.identity.report_job_role_arns
   key_arns             = module.kms.key_arns
+  database = {
+    endpoint = module.database.endpoint
+    port     = module.database.port
+    name     = module.database.database_name
+    logins   = module.identity.database_logins
+  }
   checkpoints = {
     location       = module.audit.checkpoints_location
     retention_days = module.audit.retention_days
@@ -105,7 +112,7 @@ module "service" {
   alarm_topic_arn     = module.monitoring.alarm_topic_arn
   audit_origin        = var.audit_origin
   log_key             = var.log_key
-  settings            = var.settings
+  sts_audience        = var.sts_audience
   replicas            = var.replicas
   deletion_protection = var.deletion_protection
 }

@@ -37,11 +37,6 @@ output "database" {
   }
 }
 
-output "secret_arns" {
-  description = "Where the database's URLs belong: service, operations."
-  value       = module.service.secret_arns
-}
-
 output "role_arns" {
   description = "Roles of tasks and people: service, sealer, migrator, auditor, key_administrator, break_glass."
   value       = module.identity.role_arns
