@@ -36,11 +36,12 @@ lint: $(VENV)/dev.stamp ## Check style, types, floors, security and dependencies
 	$(BIN)/bandit --quiet --configfile pyproject.toml --confidence-level medium --recursive $(CODE)
 	$(BIN)/deptry $(CODE)
 
-infra-check: $(VENV)/dev.stamp package ## Check the container image's recipe and the Lambdas' template
+infra-check: $(VENV)/dev.stamp package ## Check the image's recipe, the Lambdas' template and Terraform
 	$(BIN)/python -m pytest -q tests/architecture/test_dockerfile.py
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/infrastructure/test_network_isolation.py
 	npm ci --no-audit --no-fund --prefix infra/serverless
 	$(BIN)/python -m pytest -q -p no:cacheprovider infra/serverless
+	$(BIN)/python -m pytest -q -n 2 tests/infrastructure
 
 package: $(VENV)/dev.stamp ## Build what Lambda runs, for arm64, into build/lambda
 	$(BIN)/python infra/serverless/artefact.py build/lambda

@@ -38,7 +38,9 @@ def state_of(plan: Mapping[str, Any]) -> dict[str, Any]:
                 "instances": [],
             },
         )
-        attributes = {**change["change"]["after"], **_invented(kind, change["address"])}
+        # No policy: were one there, a plan would keep it where none is configured.
+        planned = {**change["change"]["after"], "policy": None}
+        attributes = {**planned, **_invented(kind, change["address"])}
         instance: dict[str, Any] = {"schema_version": 0, "attributes": attributes}
         if "index" in change:
             instance["index_key"] = change["index"]

@@ -5,15 +5,14 @@ with the mend. Its name is the function's, with hyphens. ``exceptions.yml`` list
 leaves no other way for, each with its reason; an exception that excuses nothing is a finding.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-import yaml
-
-from infra.checks.findings import CannotCheck, Finding
+from infra.checks import exemptions
+from infra.checks.exemptions import Exemption
+from infra.checks.findings import Finding
 from infra.checks.plan import Plan, Resource
 from infra.checks.policies import Statement
 
@@ -50,43 +49,11 @@ def name_of(each: Rule) -> str:
     return each.__name__.replace("_", "-")
 
 
-@dataclass(frozen=True, slots=True)
-class Exemption:
-    """What one rule lets pass: places that match a shell pattern, and why."""
-
-    rule: str
-    where: str
-    because: str
-
-    def excuses(self, finding: Finding) -> bool:
-        pattern = self.where.replace("[", "[[]")
-        return finding.rule == self.rule and fnmatchcase(finding.where, pattern)
-
-
-def exemptions(path: Path = EXCEPTIONS) -> list[Exemption]:
-    """The exceptions of the file; each must name a rule that there is, and say why."""
-    entries = yaml.safe_load(path.read_text()) or []
-    found = [Exemption(each["rule"], each["where"], each["because"].strip()) for each in entries]
-    unknown = {each.rule for each in found} - {name_of(each) for each in RULES}
-    if unknown or not all(each.because for each in found):
-        raise CannotCheck(f"{path.name}: a reason is missing, or there is no rule {unknown}")
-    return found
-
-
-def judge(plan: Plan, excused: Iterable[Exemption], rules: Iterable[Rule] = RULES) -> list[Finding]:
+def judge(
+    plan: Plan, excused: Sequence[Exemption], rules: Iterable[Rule] = RULES
+) -> list[Finding]:
     """Everything that breaks a rule and is not excused."""
-    broken = {
+    broken = [
         Finding(name_of(each), found.where, found.what) for each in rules for found in each(plan)
-    }
-    excused = list(excused)
-    unused = [each for each in excused if not any(each.excuses(found) for found in broken)]
-    left = [found for found in broken if not any(each.excuses(found) for each in excused)]
-    left += [
-        Finding(
-            "exceptions-are-needed",
-            f"{each.rule} at {each.where}",
-            f"excuses nothing; remove it from {EXCEPTIONS.name}",
-        )
-        for each in unused
     ]
-    return sorted(left)
+    return exemptions.apply(broken, excused, EXCEPTIONS.name)

@@ -17,6 +17,7 @@ import yaml
 
 from infra.checks import rules, steps, terraform
 from infra.checks.commands import ROOT
+from infra.checks.exemptions import Exemption
 from infra.checks.plan import Plan
 
 _TABLE: Final[dict[str, list[dict[str, str]]]] = yaml.safe_load(
@@ -111,7 +112,7 @@ def test_every_rule_has_a_mutation() -> None:
 
 def test_an_exception_that_excuses_nothing_is_a_finding() -> None:
     nothing: dict[str, Any] = {"resource_changes": [], "configuration": {"root_module": {}}}
-    exemption = rules.Exemption("no-gateway", "aws_internet_gateway.x", "there is none")
+    exemption = Exemption("no-gateway", "aws_internet_gateway.x", "there is none")
     (finding,) = rules.judge(Plan(nothing), [exemption], [])
     assert finding.rule == "exceptions-are-needed"
     assert finding.where == "no-gateway at aws_internet_gateway.x"

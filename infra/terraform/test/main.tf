@@ -41,7 +41,7 @@ module "vault" {
   }
   audit_origin              = "vault.example.com/audit"
   log_key                   = "vault.example.com/audit+00000000+AA=="
-  settings                  = { STRONGROOM_STS_AUDIENCE = "vault.example.com" }
+  sts_audience              = "vault.example.com"
   alarm_subscribers         = ["security@example.com"]
   checkpoint_retention_days = 1
   deletion_protection       = false

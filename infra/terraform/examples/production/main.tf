@@ -26,6 +26,6 @@ module "vault" {
   images                = var.images
   audit_origin          = var.audit_origin
   log_key               = var.log_key
-  settings              = var.settings
+  sts_audience          = var.sts_audience
   alarm_subscribers     = var.alarm_subscribers
 }

@@ -43,7 +43,7 @@ locals {
     }
     key_used_by_others = {
       group   = "trail", at_least = 1
-      pattern = "{ ($.eventSource = \"kms.amazonaws.com\") && (($.eventName = \"Decrypt\") || ($.eventName = \"GenerateDataKey*\") || ($.eventName = \"ReEncrypt\") || ($.eventName = \"Encrypt\")) && ${local.vault_key} && (${local.issuer} != \"${var.role_arns.service}\") }"
+      pattern = "{ ($.eventSource = \"kms.amazonaws.com\") && (($.eventName = \"Decrypt\") || ($.eventName = \"GenerateDataKey*\") || ($.eventName = \"ReEncrypt\") || ($.eventName = \"Encrypt\")) && ${local.vault_key} && ((${local.issuer} != \"${var.role_arns.service}\") || (${local.issuer} NOT EXISTS)) }"
       about   = "Somebody else than the service asked for a use of a vault key"
     }
     key_refused = {
@@ -97,7 +97,7 @@ locals {
     }
     sealing_failed = {
       group   = "service", at_least = 10
-      pattern = "{ ($.event = \"sealing_failed\") || ($.event = \"signing_failed\") || ($.event = \"anchor*_failed\") || ($.event = \"signing_key_unusable\") }"
+      pattern = "{ ($.event = \"sealing_failed\") || ($.event = \"signing_failed\") || ($.event = \"anchor_failed\") || ($.event = \"anchor_bucket_failed\") || ($.event = \"signing_key_unusable\") }"
       about   = "Checkpoints cannot be signed or kept"
     }
     audit_not_written = {

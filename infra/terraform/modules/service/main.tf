@@ -4,8 +4,7 @@
 locals {
   prefix = "${var.deployment.name}-${var.deployment.stage}"
   arn    = "arn:${var.deployment.partition}"
-  here   = "${var.deployment.region}:${var.deployment.account_id}"
-  environment = merge(var.settings, {
+  environment = {
     STRONGROOM_ENV                   = var.deployment.stage
     STRONGROOM_HOST                  = "0.0.0.0"
     STRONGROOM_PORT                  = tostring(var.service_port)
@@ -23,11 +22,13 @@ locals {
     STRONGROOM_AUDIT_ANCHOR_BUCKET           = var.checkpoints.location
     STRONGROOM_AUDIT_ANCHOR_DAYS             = tostring(var.checkpoints.retention_days)
     STRONGROOM_REPORT_BUCKET                 = "s3://${aws_s3_bucket.reports.bucket}/outputs"
-    AWS_REGION                               = var.deployment.region
-    AWS_STS_REGIONAL_ENDPOINTS               = "regional"
+    # An issuer of OIDC tokens is out of reach here: callers prove their role, or hold an API key.
+    STRONGROOM_STS_AUDIENCE    = var.sts_audience
+    AWS_REGION                 = var.deployment.region
+    AWS_STS_REGIONAL_ENDPOINTS = "regional"
     # Credentials come from the task's own endpoint; the host's metadata is not ours to ask.
     AWS_EC2_METADATA_DISABLED = "true"
-  })
+  }
   database_urls = {
     for who in ["service", "sealer", "migrator"] :
     who => "postgresql://${var.database.logins[who]}@${var.database.endpoint}:${var.database.port}/${var.database.name}?sslmode=verify-full&sslrootcert=${var.database.root_certificate}"
@@ -37,9 +38,7 @@ locals {
     essential              = true
     user                   = "65532:65532"
     readonlyRootFilesystem = true
-    privileged             = false
     linuxParameters        = { initProcessEnabled = true, capabilities = { drop = ["ALL"] } }
-    ulimits                = [{ name = "core", softLimit = 0, hardLimit = 0 }]
   }
 }
 

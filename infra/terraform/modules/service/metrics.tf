@@ -24,7 +24,7 @@ locals {
         namespace               = "Strongroom"
         region                  = var.deployment.region
         log_group_name          = aws_cloudwatch_log_group.task["metrics"].name
-        log_stream_name         = "{TaskId}"
+        log_stream_name         = "service"
         dimension_rollup_option = "NoDimensionRollup"
         metric_declarations = [{
           dimensions = [["deployment"]]

@@ -4,7 +4,7 @@ locals {
   parameters = merge(
     {
       "vault-url"         = "https://${var.service_domain}"
-      "audience"          = var.settings["STRONGROOM_STS_AUDIENCE"]
+      "audience"          = var.sts_audience
       "bucket"            = aws_s3_bucket.reports.bucket
       "recipient-key-arn" = var.key_arns.reports
       "alarm-topic-arn"   = var.alarm_topic_arn

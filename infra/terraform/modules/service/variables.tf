@@ -176,17 +176,13 @@ variable "log_key" {
   }
 }
 
-variable "settings" {
-  description = "Further settings of the service: how callers prove who they are (STRONGROOM_STS_AUDIENCE, STRONGROOM_OIDC_…)."
-  type        = map(string)
+variable "sts_audience" {
+  description = "What a caller's presigned request to STS has to name, so that one that was made for another service is of no use here."
+  type        = string
 
   validation {
-    condition     = length(setsubtract(keys(var.settings), ["STRONGROOM_OIDC_AUDIENCE", "STRONGROOM_OIDC_ISSUER", "STRONGROOM_OIDC_JWKS_URL", "STRONGROOM_STS_AUDIENCE"])) == 0
-    error_message = "settings has STRONGROOM_STS_AUDIENCE and STRONGROOM_OIDC_ISSUER, …_AUDIENCE, …_JWKS_URL alone: the rest is set here, and a secret belongs into Secrets Manager."
-  }
-  validation {
-    condition     = contains(keys(var.settings), "STRONGROOM_STS_AUDIENCE")
-    error_message = "settings needs STRONGROOM_STS_AUDIENCE: report jobs prove by their roles who they are."
+    condition     = can(regex("^[A-Za-z0-9._:/-]{1,200}$", var.sts_audience))
+    error_message = "sts_audience is a name such as vault.example.com."
   }
 }
 

@@ -112,7 +112,7 @@ module "service" {
   alarm_topic_arn     = module.monitoring.alarm_topic_arn
   audit_origin        = var.audit_origin
   log_key             = var.log_key
-  settings            = var.settings
+  sts_audience        = var.sts_audience
   replicas            = var.replicas
   deletion_protection = var.deletion_protection
 }

@@ -158,13 +158,13 @@ variable "log_key" {
   }
 }
 
-variable "settings" {
-  description = "How callers prove who they are: STRONGROOM_STS_AUDIENCE, and STRONGROOM_OIDC_… where tokens of an issuer are taken."
-  type        = map(string)
+variable "sts_audience" {
+  description = "What a caller's presigned request to STS has to name, so that one that was made for another service is of no use here."
+  type        = string
 
   validation {
-    condition     = contains(keys(var.settings), "STRONGROOM_STS_AUDIENCE")
-    error_message = "settings needs STRONGROOM_STS_AUDIENCE: report jobs prove by their roles who they are."
+    condition     = can(regex("^[A-Za-z0-9._:/-]{1,200}$", var.sts_audience))
+    error_message = "sts_audience is a name such as vault.example.com."
   }
 }
 
