@@ -38,7 +38,6 @@ lint: $(VENV)/dev.stamp ## Check style, types, floors, security and dependencies
 
 infra-check: $(VENV)/dev.stamp package ## Check the image's recipe, the Lambdas' template and Terraform
 	$(BIN)/python -m pytest -q tests/architecture/test_dockerfile.py
-	$(BIN)/python -m pytest -q -p no:cacheprovider tests/infrastructure/test_network_isolation.py
 	npm ci --no-audit --no-fund --prefix infra/serverless
 	$(BIN)/python -m pytest -q -p no:cacheprovider infra/serverless
 	$(BIN)/python -m pytest -q -n 2 tests/infrastructure
