@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.infrastructure.terraform import ROOTS, SOURCE, Terraform, copied
+from tests.infrastructure.terraform import (
+    ROOTS,
+    SOURCE,
+    TEST,
+    Terraform,
+    TerraformMissing,
+    copied,
+)
 
 
 @pytest.mark.parametrize("root", ROOTS, ids=str)
@@ -30,3 +37,22 @@ def test_every_module_begins_with_the_same_deployment() -> None:
     modules = sorted(path for path in (SOURCE / "modules").iterdir())
     assert len(modules) == 8
     assert len({(path / "deployment.tf").read_text() for path in modules}) == 1
+
+
+def test_a_machine_without_terraform_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TerraformMissing, match=r"Terraform 1\.11"):
+        Terraform(tmp_path).run("version")
+
+
+def test_a_machine_without_the_provider_is_told_where_it_comes_from(tmp_path: Path) -> None:
+    (tmp_path / "mirror").mkdir()
+    settings = tmp_path / "settings.tfrc"
+    settings.write_text(
+        f'provider_installation {{\n  filesystem_mirror {{ path = "{tmp_path}/mirror" }}\n}}\n'
+    )
+    root = copied(tmp_path) / TEST
+    with pytest.raises(TerraformMissing, match="TF_CLI_CONFIG_FILE"):
+        Terraform(root, {"TF_CLI_CONFIG_FILE": str(settings)}).init()
