@@ -20,6 +20,7 @@ import msgspec
 from vault_service.domain.access import ReportFacts
 from vault_service.domain.detection import looks_like_card_number
 from vault_service.domain.events import crockford
+from vault_service.domain.report_parts import Split
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{2,39}")
 RUN_ID: Final = re.compile(r"run_[0-9a-hjkmnp-tv-z]{26}")
@@ -66,6 +67,10 @@ class Format(StrEnum):
     PARQUET = "parquet"
     JSON = "json"
     PDF = "pdf"
+
+
+IN_LINES: Final = frozenset({Format.CSV, Format.JSON})
+"""Formats whose files can be laid end to end: those that the parts of a run may have."""
 
 
 class Classification(StrEnum):
@@ -151,7 +156,8 @@ class ReportDefinition:
 
     Its job is the principal ``job:<name>``. ``needs_approval`` follows from the columns
     unless a report without plain values asks for it too. ``reads_rights`` declares that it
-    reads the policies in force and the tenant's principals.
+    reads the policies in force and the tenant's principals; ``split``, how its heavy runs
+    are cut into parts.
     """
 
     name: str
@@ -167,6 +173,7 @@ class ReportDefinition:
     schedule: str | None = None
     approval: bool = False
     reads_rights: bool = False
+    split: Split | None = None
     source_digest: str = ""
 
     @property
@@ -203,6 +210,10 @@ class ReportDefinition:
             requester=requester,
         )
 
+    def splitting(self, format: Format) -> Split | None:
+        """How a run of this format may be cut into parts; ``None`` where it stays whole."""
+        return self.split if format in IN_LINES else None
+
     def token_cap(self, row_cap: int) -> int:
         """The most tokens that a run may read: what the limits say, or as many as rows can
         show, which is one value of each reading at the most."""
@@ -226,7 +237,11 @@ class Run:
     ``code`` and ``rule`` say why it ended otherwise than well. ``lease_holder`` works on it
     until ``lease_until``; ``attempts`` counts leases, ``revealed`` the tokens that were read
     for it. ``first_event`` is the audit event of the request. ``version`` counts its changes
-    of state."""
+    of state.
+
+    What its job has sealed stands in ``rows`` and ``output_…`` before it has succeeded, and
+    counts only then. A run that was split has ``parts``, ``parts_done`` of them done; their
+    outputs are the run's, which has no digest and location of its own."""
 
     id: str
     tenant: str
@@ -256,6 +271,8 @@ class Run:
     output_sha256: str | None = None
     output_bytes: int | None = None
     output_location: str | None = field(default=None, repr=False)
+    parts: int = 0
+    parts_done: int = 0
     order: str | None = field(default=None, repr=False)
     manifest: str | None = field(default=None, repr=False)
 
