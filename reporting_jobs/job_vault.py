@@ -9,7 +9,7 @@ from vault_service.client.report_results import RunInfo
 
 class JobVault(RunVault, Protocol):
     """The vault as a job's run needs it:
-    :class:`vault_service.client.reports.RunClient`."""
+    :class:`vault_service.client.report_run.RunClient`."""
 
     @property
     def run(self) -> RunInfo:

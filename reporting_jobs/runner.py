@@ -40,17 +40,12 @@ from reporting_jobs.recipients import recipient
 from reporting_jobs.stores import Store
 from vault_service.client.errors import RequestRefused, StrongroomError
 from vault_service.client.report_results import RunInfo
-from vault_service.client.reports import OrderUnreadable, order_of
+from vault_service.client.report_run import OrderUnreadable, order_of
 from vault_service.domain.errors import RETRYABLE, Code
 from vault_service.domain.notes import NoteError, VerifierKey
 from vault_service.domain.report_notes import WorkOrder, open_order
-from vault_service.domain.reports import (
-    Format,
-    ParameterType,
-    ReportDefinition,
-    RunState,
-    canonical,
-)
+from vault_service.domain.report_runs import RunState
+from vault_service.domain.reports import Format, ParameterType, ReportDefinition, canonical
 
 _log = logging.getLogger("strongroom.reports")
 _UNLIMITED: Final = float("inf")

@@ -12,7 +12,8 @@ from reporting_jobs.settings import JobSettings
 from reporting_jobs.stores import FolderStore, S3Store, Store
 from vault_service.client.credentials import sts_token
 from vault_service.client.report_results import RunInfo
-from vault_service.client.reports import Reporting, RunClient
+from vault_service.client.report_run import RunClient
+from vault_service.client.reports import Reporting
 from vault_service.client.sync import Client
 from vault_service.domain.errors import ConfigurationError
 

@@ -22,9 +22,11 @@ from reporting_jobs.definitions import definitions
 from reporting_jobs.failures import LeaseLost, OrderRefused, OutOfTime, RunFailed
 from reporting_jobs.settings import JobSettings
 from vault_service.client.errors import StrongroomError
-from vault_service.client.reports import Reporting, order_of
+from vault_service.client.report_run import order_of
+from vault_service.client.reports import Reporting
 from vault_service.domain.errors import ConfigurationError
-from vault_service.domain.reports import ReportDefinition, RunState
+from vault_service.domain.report_runs import RunState
+from vault_service.domain.reports import ReportDefinition
 
 if TYPE_CHECKING:
     from procrastinate import App, JobContext

@@ -16,7 +16,8 @@ from tests.synthetic import cards
 from vault_service.asgi import create as create_service
 from vault_service.client import Client, RequestRefused, Retry
 from vault_service.client.report_results import RunInfo
-from vault_service.client.reports import Reporting, RunClient
+from vault_service.client.report_run import RunClient
+from vault_service.client.reports import Reporting
 from vault_service.domain.reports import (
     Classification,
     Column,

@@ -22,8 +22,8 @@ from tests.reporting import (
 from tests.serving import ROOT, Caller, Serve, Server
 from tests.synthetic import cards
 from vault_service.client import RequestRefused
-from vault_service.client.reports import RunClient
-from vault_service.domain.reports import RUN_HEADER
+from vault_service.client.report_run import RunClient
+from vault_service.domain.report_runs import RUN_HEADER
 
 
 @pytest.fixture(scope="module")

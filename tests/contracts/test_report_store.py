@@ -18,7 +18,8 @@ from vault_service.adapters.postgres.reports import PostgresReports
 from vault_service.adapters.postgres.schema import audit_events
 from vault_service.domain.events import AuditEvent, new_event_id
 from vault_service.domain.report_ports import Approval, ReportStore, RunQuery
-from vault_service.domain.reports import NEXT, Format, Run, RunState, new_run_id
+from vault_service.domain.report_runs import NEXT, Run, RunState, new_run_id
+from vault_service.domain.reports import Format
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DAY = timedelta(days=1)

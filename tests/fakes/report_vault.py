@@ -26,7 +26,8 @@ from reporting_jobs.definitions import definitions
 from tests.fakes.scripted_server import Reply, ScriptedServer, Seen, problem
 from vault_service.domain.notes import VerifierKey, sign_line
 from vault_service.domain.report_notes import WorkOrder
-from vault_service.domain.reports import canonical, new_run_id
+from vault_service.domain.report_runs import new_run_id
+from vault_service.domain.reports import canonical
 
 PAGE = 1000
 _ORIGIN = "test.log"

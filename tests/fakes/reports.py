@@ -6,7 +6,7 @@ from datetime import datetime
 
 from vault_service.domain.events import AuditEvent
 from vault_service.domain.report_ports import Approval, RunQuery
-from vault_service.domain.reports import NEXT, Run, RunState
+from vault_service.domain.report_runs import NEXT, Run, RunState
 
 _BAD_ENDS = (RunState.FAILED, RunState.EXPIRED, RunState.REJECTED)
 

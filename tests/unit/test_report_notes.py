@@ -17,15 +17,8 @@ from vault_service.domain.report_notes import (
     open_manifest,
     open_order,
 )
-from vault_service.domain.reports import (
-    RUN_ID,
-    Classification,
-    Column,
-    Format,
-    Run,
-    RunState,
-    new_run_id,
-)
+from vault_service.domain.report_runs import RUN_ID, Run, RunState, new_run_id
+from vault_service.domain.reports import Classification, Column, Format
 
 PRIVATE = ec.generate_private_key(ec.SECP256R1())
 KEY = VerifierKey(

@@ -15,7 +15,7 @@ from starlette.types import Receive
 from vault_service.api.wire import MAX_BODY, malformed
 from vault_service.domain.detection import looks_like_card_number
 from vault_service.domain.errors import Code, VaultError
-from vault_service.domain.reports import RUN_HEADER, RUN_ID
+from vault_service.domain.report_runs import RUN_HEADER, RUN_ID
 from vault_service.domain.sad import sensitive_in_metadata
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")

@@ -24,7 +24,8 @@ from vault_service.api.report_messages import (
 from vault_service.domain.holdings import Holding, TokenEntry
 from vault_service.domain.report_parts import Part
 from vault_service.domain.report_ports import Approval
-from vault_service.domain.reports import ReportDefinition, Run, RunState
+from vault_service.domain.report_runs import Run, RunState
+from vault_service.domain.reports import ReportDefinition
 from vault_service.domain.rights import Rights
 
 

@@ -11,7 +11,8 @@ from vault_service.api.report_answers import report_answer, run_answer
 from vault_service.api.report_messages import ApproveBody, ReportsAnswer, RunBody, RunsAnswer
 from vault_service.api.wire import decode, malformed
 from vault_service.domain.report_parts import MAX_PARTS, Part
-from vault_service.domain.reports import NAME, RUN_ID, Run, RunState
+from vault_service.domain.report_runs import RUN_ID, Run, RunState
+from vault_service.domain.reports import NAME
 from vault_service.services.report_requests import RunCommand
 
 PARAMETERS: Final = frozenset({"report", "state", "limit", "cursor"})

@@ -19,10 +19,11 @@ from vault_service.cli.demo_story import DoesNotHold, Story
 from vault_service.cli.demo_vault import RunningVault
 from vault_service.client import Client
 from vault_service.client.report_results import RunInfo
-from vault_service.client.reports import Reporting, RunClient
+from vault_service.client.report_run import RunClient
+from vault_service.client.reports import Reporting
 from vault_service.domain.notes import NoteError, VerifierKey
 from vault_service.domain.report_notes import Manifest
-from vault_service.domain.reports import RunState
+from vault_service.domain.report_runs import RunState
 
 REPORTS: Final = ("access_review", "pci_inventory")
 PRINCIPALS: Final = ("compliance-officer", *(f"job:{name}" for name in REPORTS))

@@ -21,7 +21,7 @@ from vault_service.client import Client
 from vault_service.client.errors import RequestRefused, StrongroomError
 from vault_service.client.report_results import ReportInfo, RunInfo
 from vault_service.client.reports import Reporting
-from vault_service.domain.reports import ENDS, LIVE, RunState
+from vault_service.domain.report_runs import ENDS, LIVE, RunState
 
 app = typer.Typer(help="Run, approve and receive reports.", no_args_is_help=True)
 app.command("open")(open_output)

@@ -8,12 +8,13 @@ Map of the package, which stands on ``vault_service.domain`` alone:
 - ``sync``, ``asynchronous``: the two clients, with the same methods.
 - ``calls``: arguments into requests, answers into results; ``batching`` cuts them.
 - ``operations``: the routes, as steps without I/O; ``exchange``: one request and its
-  retries; ``transport``: drives steps blocking or with asyncio, reads the settings.
+  retries; ``transport``: drives steps blocking or with asyncio.
+- ``endpoint``: where the vault is; reads the settings.
 - ``credentials``: fixed and renewed credentials, AWS role tokens.
 - ``results``, ``errors``: what comes back, and what is raised.
 - ``arrow``: whole columns as Arrow streams; ``arrow_streams``: the bodies.
-- ``reports``: runs of reports, for people and for jobs; ``report_operations``: their
-  routes, ``report_results``: their answers.
+- ``reports``: reports, for people; ``report_run``: a run, for the job that makes it;
+  ``report_operations``: their routes, ``report_results``: their answers.
 - ``files``: a file through the vault; ``file_columns``: one column of one batch;
   ``file_checks``: what is known before; ``mapping``: which columns; ``rejects``: what
   was left out; ``tables`` (with ``table_rows`` and one module a format): csv, ndjson

@@ -10,6 +10,7 @@ import httpx2
 from vault_service.client import calls, operations
 from vault_service.client.calls import Mode, Tags
 from vault_service.client.credentials import Credentials
+from vault_service.client.endpoint import endpoint
 from vault_service.client.exchange import Retry, Steps
 from vault_service.client.results import (
     BatchResult,
@@ -22,7 +23,7 @@ from vault_service.client.results import (
     TokenizedItem,
     TokenizeItem,
 )
-from vault_service.client.transport import AsyncTransport, endpoint
+from vault_service.client.transport import AsyncTransport
 
 T = TypeVar("T")
 
@@ -184,6 +185,10 @@ class AsyncClient:
     async def audit_key(self) -> str:
         """The key that the log's checkpoints are verified with; compare it by another way."""
         return await self._transport.run(operations.verifier_key(self._retry))
+
+    async def run(self, steps: Steps[T]) -> T:
+        """What steps of this package return; raises what they raise."""
+        return await self._transport.run(steps)
 
     async def run_all(self, many: Sequence[Steps[T]]) -> list[T]:
         """Run steps of this package (``arrow``, ``operations``) side by side; their

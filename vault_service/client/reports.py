@@ -1,48 +1,18 @@
-"""Reports, for the people who run and approve them and for the jobs that make them.
+"""Reports, for the people who run and approve them. Their jobs: ``report_run``.
 
 with Client() as vault:
     run = Reporting(vault).request_run("access_review", recipient="arn:aws:kms:…")
-
-with Client() as vault:                      # of the principal job:<report>
-    run = RunClient(vault)
-    run.start(order)
-    for page in run.tokens("pan"):
-        run.reveal([entry.token for entry in page], "plain")
 """
 
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import msgspec
-
-from vault_service.client import calls, operations, report_operations
-from vault_service.client.errors import RequestRefused, StrongroomError
-from vault_service.client.exchange import Steps
-from vault_service.client.report_results import HoldingRow, ReportInfo, RunInfo, TokenRow
+from vault_service.client import report_operations
+from vault_service.client.report_results import ReportInfo, RunInfo
 from vault_service.client.sync import Client
-from vault_service.domain.access import PolicySource
-from vault_service.domain.errors import Code
-from vault_service.domain.holdings import Holding, TokenEntry
-from vault_service.domain.notes import NoteError, parse_note
-from vault_service.domain.principals import Principal, PrincipalType
-from vault_service.domain.report_notes import WorkOrder, read_order
-from vault_service.domain.reports import RUN_HEADER, RunState
-from vault_service.domain.rights import HeldPolicy, Rights
-
-T = TypeVar("T")
 
 SEALED: Final = "application/octet-stream"
-_BUNDLE: Final = "application/x-ndjson"
-_GONE: Final = frozenset({Code.NOT_FOUND, Code.EXPIRED, Code.ERASED})
-_AT_ONCE: Final = 1000
-"""Subjects, or tokens, that are asked about at once."""
-
-
-class OrderUnreadable(StrongroomError):
-    """What was given for a work order is none. Nothing was asked of the vault."""
 
 
 class Reporting:
@@ -54,7 +24,7 @@ class Reporting:
 
     def reports(self) -> list[ReportInfo]:
         """Every report, with what the caller may do."""
-        return _done(self._client, report_operations.reports(self._client.retry))
+        return self._client.run(report_operations.reports(self._client.retry))
 
     def request_run(
         self,
@@ -80,11 +50,11 @@ class Reporting:
             "expires_at": expires_at,
         }
         steps = report_operations.request_run(name, fields, self._client.retry)
-        return _done(self._client, steps)
+        return self._client.run(steps)
 
     def run(self, run_id: str) -> RunInfo:
         """One run; ``not_found`` for those that the caller has no part in."""
-        return _done(self._client, report_operations.run(run_id, self._client.retry))
+        return self._client.run(report_operations.run(run_id, self._client.retry))
 
     def runs(
         self, *, report: str | None = None, state: str | None = None, limit: int = 100
@@ -92,7 +62,7 @@ class Reporting:
         """Runs, newest first, page by page as they are asked for (``limit`` a page)."""
         query: dict[str, Any] = {"report": report, "state": state, "limit": limit}
         while True:
-            page = _done(self._client, report_operations.run_page(query, self._client.retry))
+            page = self._client.run(report_operations.run_page(query, self._client.retry))
             yield from page.runs
             if page.next_cursor is None:
                 return
@@ -110,16 +80,16 @@ class Reporting:
         of other periods are approved too until then."""
         fields = {"binding": None if binding is None else dict(binding), "until": until}
         steps = report_operations.decide(run_id, "approve", fields, self._client.retry)
-        return _done(self._client, steps)
+        return self._client.run(steps)
 
     def reject(self, run_id: str) -> RunInfo:
         """Reject a run that waits for an approval."""
         steps = report_operations.decide(run_id, "reject", {}, self._client.retry)
-        return _done(self._client, steps)
+        return self._client.run(steps)
 
     def withdraw(self, approval_id: str) -> None:
         """Withdraw a standing approval."""
-        _done(self._client, report_operations.withdraw(approval_id, self._client.retry))
+        self._client.run(report_operations.withdraw(approval_id, self._client.retry))
 
     def output(self, run_id: str, path: Path) -> int:
         """Write the sealed output to ``path``; its length in bytes. Only the recipient's
@@ -129,245 +99,3 @@ class Reporting:
             for piece in self._client.stream(report_operations.output_path(run_id), SEALED):
                 written += file.write(piece)
         return written
-
-
-class RunClient:
-    """The vault as one run may read it, for its job: meets
-    :class:`reporting_jobs.context.RunVault`.
-
-    ``holder`` names this process among others that try to make the same run (random where
-    it is not given). :meth:`start` it first; whatever the definition does not declare is
-    refused with ``access_denied`` and fails the run.
-    """
-
-    def __init__(self, client: Client, *, holder: str | None = None) -> None:
-        self._client = client
-        self.holder = holder or secrets.token_hex(16)
-        self._run: RunInfo | None = None
-
-    @property
-    def run(self) -> RunInfo:
-        """The run, as the vault last told it."""
-        if self._run is None:
-            raise RuntimeError("start the run first")
-        return self._run
-
-    def start(self, order: str) -> RunInfo:
-        """Lease the run that the signed ``order`` is about. A run that succeeded already is
-        told as such, and nothing is left to do. Raises :class:`OrderUnreadable` for what is
-        no order, and ``RequestRefused``: ``access_denied`` for an altered order,
-        ``idempotency_conflict`` while another holds the lease."""
-        run_id = order_of(order).run
-        steps = report_operations.start(run_id, order, self.holder, self._client.retry)
-        self._run = _done(self._client, steps)
-        return self._run
-
-    @property
-    def done(self) -> bool:
-        """Whether the run succeeded before, so that there is nothing to do."""
-        return self.run.state == RunState.SUCCEEDED
-
-    def heartbeat(self) -> RunInfo:
-        """Keep the lease for some minutes more; ``access_denied`` where another has it."""
-        steps = report_operations.heartbeat(self.run.id, self.holder, self._client.retry)
-        self._run = _done(self._client, steps)
-        return self._run
-
-    def tokens(
-        self,
-        data_class: str,
-        *,
-        subjects: Sequence[str] | None = None,
-        among: Sequence[str] | None = None,
-        overdue: bool = False,
-    ) -> Iterator[Sequence[TokenEntry]]:
-        """Tokens of a declared class, page by page: all, those of these subjects, those
-        ``among`` these tokens, or those past their expiry or retention. Subjects and tokens
-        are not asked for together (:class:`ValueError`).
-
-        A token that belongs to several people comes once for each of them, except where
-        ``subjects`` are given (then for those alone) and with ``overdue`` (then once)."""
-        if subjects is not None and among is not None:
-            raise ValueError("ask for subjects or among tokens, not for both")
-        if subjects is None and among is None:
-            yield from self._pages(data_class, None, None, overdue)
-        for asked in _batches(subjects):
-            yield from self._pages(data_class, asked, None, overdue)
-        for asked in _batches(among):
-            yield from self._pages(data_class, None, asked, overdue)
-
-    def _pages(
-        self,
-        data_class: str,
-        subjects: Sequence[str] | None,
-        among: Sequence[str] | None,
-        overdue: bool,
-    ) -> Iterator[Sequence[TokenEntry]]:
-        cursor = None
-        while True:
-            steps = report_operations.token_page(
-                self.run.id, data_class, subjects, among, overdue, cursor, self._client.retry
-            )
-            page = _done(self._client, steps)
-            if page.tokens:
-                yield [_entry(page.data_class, row) for row in page.tokens]
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
-    def reveal(self, tokens: Sequence[str], form: str) -> Sequence[str | None]:
-        """Values in order, in a declared form, for the definition's purpose; ``None`` for
-        tokens that are no more. Anything else that an item fails with is raised."""
-        if not tokens:
-            return []
-        plan = calls.plan_detokenize(
-            calls.detokenize_items(tokens, form, None),
-            self.run.purpose,
-            None,
-            self._client.retry,
-            self._client.batch_size,
-            self._named,
-        )
-        result = plan.finish(self._client.run_all(plan.steps))
-        for item in result.items:
-            if item.error is not None and item.error.code not in _GONE:
-                raise RequestRefused(
-                    item.error.code,
-                    item.error.detail,
-                    status=0,
-                    request_id=next(iter(result.request_ids), None),
-                )
-        return [item.value if item.ok else None for item in result.items]
-
-    def delete(self, tokens: Sequence[str]) -> int:
-        """Delete tokens of declared classes for good; how many there were."""
-        steps = [self._delete(token) for token in dict.fromkeys(tokens)]
-        return sum(self._client.run_all(steps)) if steps else 0
-
-    def _delete(self, token: str) -> Steps[bool]:
-        try:
-            yield from operations.delete(token, self._client.retry, self._named)
-        except RequestRefused as error:
-            if error.code != Code.NOT_FOUND:
-                raise
-            return False
-        return True
-
-    def events(self, **filters: Any) -> Iterator[dict[str, Any]]:
-        """Audit events of the tenant, newest first, as :meth:`Client.audit_events`."""
-        return self._client.audit_events(**filters)
-
-    def inventory(self) -> Sequence[Holding]:
-        """What is stored, by class and key, without a value."""
-        steps = report_operations.inventory(self.run.id, self._client.retry)
-        return [_holding(row) for row in _done(self._client, steps).holdings]
-
-    def rights(self) -> Rights:
-        """The policies in force and the tenant's principals, for a report that declares
-        that it reads them; it fails the run of any other."""
-        told = _done(self._client, report_operations.rights(self.run.id, self._client.retry))
-        return Rights(
-            told.policy_hash,
-            [HeldPolicy(PolicySource(p.id, p.file, p.line), p.body) for p in told.policies],
-            [Principal(p.name, PrincipalType(p.type), p.tenant, p.tags) for p in told.principals],
-        )
-
-    def catalog(self) -> Mapping[str, Any]:
-        """Data classes and purposes, as ``GET /v1/catalog`` has them."""
-        found: Mapping[str, Any] = msgspec.to_builtins(self._client.catalog())
-        return found
-
-    def export_log(self, *, cursor: int = 0) -> Iterator[bytes]:
-        """The audit log from this leaf on as a bundle, piece by piece."""
-        return self._client.stream(f"/v1/audit/export?cursor={cursor}", _BUNDLE)
-
-    def checkpoint(self) -> str:
-        """The newest signed checkpoint of the audit log."""
-        return self._client.audit_checkpoint()
-
-    def verifier_key(self) -> str:
-        """The key that signs checkpoints, orders and manifests."""
-        return self._client.audit_key()
-
-    def finish(
-        self,
-        *,
-        rows: int,
-        columns: Sequence[str],
-        output_sha256: str,
-        output_bytes: int,
-        output_location: str,
-    ) -> RunInfo:
-        """End the run well: its output, sealed, lies at ``output_location`` (a name below
-        the place of outputs) and has this length and SHA-256 (hex). The answer has the
-        signed manifest."""
-        fields = {
-            "holder": self.holder,
-            "rows": rows,
-            "columns": list(columns),
-            "output_sha256": output_sha256,
-            "output_bytes": output_bytes,
-            "output_location": output_location,
-        }
-        steps = report_operations.finish(self.run.id, fields, self._client.retry)
-        self._run = _done(self._client, steps)
-        return self._run
-
-    def fail(self, code: str) -> RunInfo:
-        """End the run as failed; ``code`` is one of the vault's error codes."""
-        steps = report_operations.fail(self.run.id, self.holder, code, self._client.retry)
-        self._run = _done(self._client, steps)
-        return self._run
-
-    @property
-    def _named(self) -> Mapping[str, str]:
-        return {RUN_HEADER: self.run.id}
-
-
-def order_of(note: str) -> WorkOrder:
-    """What a work order says, unverified: the vault verifies it when the run is started.
-    :class:`OrderUnreadable` for what is no order."""
-    try:
-        return read_order(parse_note(note).text)
-    except NoteError:
-        raise OrderUnreadable("this is no work order of a vault") from None
-
-
-def _done(client: Client, steps: Steps[T]) -> T:
-    [found] = client.run_all([steps])
-    return found
-
-
-def _batches(asked: Sequence[str] | None) -> Iterator[Sequence[str]]:
-    distinct = list(dict.fromkeys(asked or ()))
-    for at in range(0, len(distinct), _AT_ONCE):
-        yield distinct[at : at + _AT_ONCE]
-
-
-def _entry(data_class: str, row: TokenRow) -> TokenEntry:
-    return TokenEntry(
-        row.token,
-        data_class,
-        row.subject,
-        row.tags,
-        datetime.fromisoformat(row.created_at),
-        None if row.expires_at is None else datetime.fromisoformat(row.expires_at),
-    )
-
-
-def _holding(row: HoldingRow) -> Holding:
-    return Holding(
-        row.data_class,
-        tuple(row.tags),
-        row.key_id,
-        row.epoch,
-        row.key_state,
-        datetime.fromisoformat(row.key_created_at),
-        row.tokens,
-        row.subjects,
-        datetime.fromisoformat(row.oldest),
-        datetime.fromisoformat(row.newest),
-        row.overdue,
-        row.retention_days,
-        row.wrapping_key,
-    )

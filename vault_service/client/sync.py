@@ -11,6 +11,7 @@ import httpx2
 from vault_service.client import calls, operations
 from vault_service.client.calls import Mode, Tags
 from vault_service.client.credentials import Credentials
+from vault_service.client.endpoint import endpoint
 from vault_service.client.exchange import Retry, Steps
 from vault_service.client.results import (
     BatchResult,
@@ -23,7 +24,7 @@ from vault_service.client.results import (
     TokenizedItem,
     TokenizeItem,
 )
-from vault_service.client.transport import BlockingTransport, endpoint
+from vault_service.client.transport import BlockingTransport
 
 T = TypeVar("T")
 
@@ -189,6 +190,10 @@ class Client:
     def audit_key(self) -> str:
         """The key that the log's checkpoints are verified with; compare it by another way."""
         return self._transport.run(operations.verifier_key(self._retry))
+
+    def run(self, steps: Steps[T]) -> T:
+        """What steps of this package return, run on this thread; raises what they raise."""
+        return self._transport.run(steps)
 
     def run_all(self, many: Sequence[Steps[T]]) -> list[T]:
         """Run steps of this package (``arrow``, ``operations``) side by side; their

@@ -23,7 +23,7 @@ Stands on the standard library, msgspec, cryptography and validation libraries. 
 - ``transparency``: what the log needs from storage, as protocols
 - ``review`` with ``review_counts``, ``review_grants``, ``review_report``: rights and their
   use, counted from events
-- ``reports``: what a report is, what a run is, and what an approval binds;
+- ``reports``: what a report is; ``report_runs``: what a run is, and what an approval binds;
   ``report_notes``: signed work orders and manifests
 - ``holdings``: what is told of stored tokens without a value; ``rights``: what a review is
   told of policies and principals

@@ -12,7 +12,8 @@ import msgspec
 
 from vault_service.domain.notes import NoteMalformed, VerifierKey, open_note, parse_note
 from vault_service.domain.report_parts import Part
-from vault_service.domain.reports import ReportDefinition, Run, canonical
+from vault_service.domain.report_runs import Run
+from vault_service.domain.reports import ReportDefinition, canonical
 
 ORDER: Final = "strongroom/report-order"
 PART: Final = "strongroom/report-part"

@@ -9,7 +9,7 @@ from typing import Protocol
 from vault_service.domain.events import AuditEvent
 from vault_service.domain.holdings import Holding, TokenEntry
 from vault_service.domain.report_parts import Part, Range
-from vault_service.domain.reports import Run
+from vault_service.domain.report_runs import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.events import AuditEvent
 from vault_service.domain.report_notes import WorkOrder
 from vault_service.domain.report_ports import Approval
-from vault_service.domain.reports import ReportDefinition, Run, RunState
+from vault_service.domain.report_runs import Run, RunState
+from vault_service.domain.reports import ReportDefinition
 from vault_service.services.context import RequestContext
 from vault_service.services.report_rules import difference, refused
 from vault_service.services.report_runs import Runs, approval_of, crockford_id

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable
 from vault_service.domain.access import Action, Decision
 from vault_service.domain.errors import VaultError
 from vault_service.domain.principals import PrincipalType
-from vault_service.domain.reports import ReportDefinition, Run, RunState
+from vault_service.domain.report_runs import Run, RunState
+from vault_service.domain.reports import ReportDefinition
 from vault_service.services.context import RequestContext
 from vault_service.services.report_runs import Runs
 

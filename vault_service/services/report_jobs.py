@@ -15,7 +15,7 @@ from vault_service.domain.errors import Code
 from vault_service.domain.notes import NoteError
 from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.report_notes import PartOrder, WorkOrder, open_work, order_in
-from vault_service.domain.reports import ENDS, Run, RunState
+from vault_service.domain.report_runs import ENDS, Run, RunState
 from vault_service.services.context import RequestContext
 from vault_service.services.report_fence import JobFence
 from vault_service.services.report_results import REFUSED, TRIES, Result, Results, contended
@@ -110,9 +110,7 @@ class ReportJobs:
                 return free
         raise contended()
 
-    async def seal(
-        self, context: RequestContext, run_id: str, holder: str, result: Result
-    ) -> Run:
+    async def seal(self, context: RequestContext, run_id: str, holder: str, result: Result) -> Run:
         """Keep what the job has sealed and is about to publish, so that whoever takes over
         can finish with it. Held against the run as :meth:`finish` does."""
         for _ in range(TRIES):

@@ -12,7 +12,8 @@ from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.report_notes import PartOrder, WorkOrder, order_in
 from vault_service.domain.report_parts import MAX_PARTS, Part, ranges
 from vault_service.domain.report_ports import HoldingsReader, PartChange
-from vault_service.domain.reports import ReportDefinition, Run, RunState
+from vault_service.domain.report_runs import Run, RunState
+from vault_service.domain.reports import ReportDefinition
 from vault_service.services.context import RequestContext
 from vault_service.services.report_fence import JobFence
 from vault_service.services.report_jobs import LEASE, ReportJobs
@@ -88,9 +89,7 @@ class ReportParts:
             number = found.part if isinstance(found, PartOrder) else 0
             part = await self._runs.parts.part(run.tenant, run.id, number)
             if part is None or found != _order(run, part, order_in(found)):
-                raise await self._runs.refuse(
-                    context, "report_order_refused", "order_altered", run
-                )
+                raise await self._runs.refuse(context, "report_order_refused", "order_altered", run)
             if run.state is RunState.SUCCEEDED or part.done:
                 definition = self._runs.definitions[run.report]
                 return await self._results.complete(context, run, definition), part
@@ -193,9 +192,7 @@ class ReportParts:
         part = await self._runs.parts.part(run.tenant, run.id, number)
         if part is None:
             raise await self._runs.refuse(context, REFUSED, "no_part", run)
-        if part.done or not (
-            part.lease_holder == holder or (free and part.lease_holder is None)
-        ):
+        if part.done or not (part.lease_holder == holder or (free and part.lease_holder is None)):
             raise await self._runs.refuse(context, REFUSED, "lease_lost", run, part=number)
         return run, opened.definition, part
 

@@ -10,7 +10,8 @@ from vault_service.domain.errors import Code, VaultError
 from vault_service.domain.events import new_event_id
 from vault_service.domain.report_notes import Manifest
 from vault_service.domain.report_parts import Part
-from vault_service.domain.reports import ReportDefinition, Run, RunState
+from vault_service.domain.report_runs import Run, RunState
+from vault_service.domain.reports import ReportDefinition
 from vault_service.domain.transparency import TreeReader
 from vault_service.services.context import RequestContext
 from vault_service.services.report_runs import Runs

@@ -19,7 +19,8 @@ from vault_service.domain.notes import VerifierKey, sign_line
 from vault_service.domain.ports import CheckpointSigner, TokenStore
 from vault_service.domain.principals import Principal
 from vault_service.domain.report_ports import Approval, PartStore, ReportStore
-from vault_service.domain.reports import LIVE, RUN_ID, ReportDefinition, Run, RunState
+from vault_service.domain.report_runs import LIVE, RUN_ID, Run, RunState
+from vault_service.domain.reports import ReportDefinition
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
 from vault_service.services.recording import Recorder

@@ -14,13 +14,8 @@ from vault_service.domain.events import AuditEvent, new_event_id
 from vault_service.domain.report_notes import WorkOrder
 from vault_service.domain.report_parts import Part
 from vault_service.domain.report_ports import Approval, OutputStore, RunQuery
-from vault_service.domain.reports import (
-    ReportDefinition,
-    Run,
-    RunState,
-    canonical,
-    new_run_id,
-)
+from vault_service.domain.report_runs import Run, RunState, new_run_id
+from vault_service.domain.reports import ReportDefinition, canonical
 from vault_service.services.context import RequestContext
 from vault_service.services.report_requests import CheckedRequest, RunCommand, check_request
 from vault_service.services.report_runs import Runs, approval_of, binding_rule

@@ -16,7 +16,7 @@ from vault_service.adapters.postgres.schema import report_parts, report_runs
 from vault_service.domain.events import AuditEvent
 from vault_service.domain.report_parts import Part
 from vault_service.domain.report_ports import PartChange
-from vault_service.domain.reports import RunState
+from vault_service.domain.report_runs import RunState
 
 _parts: Final = report_parts.c
 _runs: Final = report_runs.c
@@ -64,9 +64,7 @@ class PostgresReportParts:
         write = (
             sa.update(report_parts)
             .where(*_mine(before), _parts.version == before.version, _parts.done.is_(False))
-            .values(
-                **{name: getattr(after, name) for name in _GOES_ON}, version=before.version + 1
-            )
+            .values(**{name: getattr(after, name) for name in _GOES_ON}, version=before.version + 1)
             .returning(_parts.number)
         )
         total = sa.select(sa.func.coalesce(sa.func.sum(_parts.rows), 0)).where(
@@ -106,9 +104,7 @@ class PostgresReportParts:
         )
         statement = (
             sa.update(report_parts)
-            .where(
-                *_mine(part), _parts.lease_holder == holder, _parts.done.is_(False), running
-            )
+            .where(*_mine(part), _parts.lease_holder == holder, _parts.done.is_(False), running)
             .values(lease_until=until)
             .returning(_parts.number)
         )

@@ -27,7 +27,8 @@ from vault_service.domain.errors import IntegrityFailure
 from vault_service.domain.events import AuditEvent
 from vault_service.domain.report_parts import Part
 from vault_service.domain.report_ports import Approval, RunQuery
-from vault_service.domain.reports import NEXT, Format, Run, RunState
+from vault_service.domain.report_runs import NEXT, Run, RunState
+from vault_service.domain.reports import Format
 
 _runs: Final = report_runs.c
 _approvals: Final = report_approvals.c
