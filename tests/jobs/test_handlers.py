@@ -60,7 +60,7 @@ def output(aws: Aws, bucket: str, vault: ReportVault, order: str) -> bytes:
     run = vault.run_of(order)
     assert run.info["state"] == "succeeded"
     assert len(run.finishes) == 1
-    assert objects(aws, bucket) == [f"outputs/{run.info['location']}"]
+    assert objects(aws, bucket) == [f"outputs/{run.info['locations'][0]}"]
     answer = aws.client("s3").get_object(Bucket=bucket, Key=objects(aws, bucket)[0])
     sealed: bytes = answer["Body"].read()
     assert run.info["output_sha256"] == sha256(sealed)
@@ -347,7 +347,7 @@ def test_two_deliveries_at_once_make_one_output(
     assert len(run.finishes) == 1
     assert opened(
         aws.client("s3")
-        .get_object(Bucket=bucket, Key=f"outputs/{run.info['location']}")["Body"]
+        .get_object(Bucket=bucket, Key=f"outputs/{run.info['locations'][0]}")["Body"]
         .read(),
         order,
         private_key=reader.private,

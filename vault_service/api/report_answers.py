@@ -87,9 +87,11 @@ def run_answer(
     created: bool = False,
     job: bool = False,
     part: Part | None = None,
+    at: datetime | None = None,
 ) -> RunAnswer:
     """A run as it is answered. ``definition`` is ``None`` where the report is no more. Its
-    ``job`` is also told what was sealed, and of the ``part`` that it makes."""
+    ``job`` is also told what was sealed, and of the ``part`` that it makes, ``at`` this
+    time."""
     ended = run.state is RunState.SUCCEEDED
     return RunAnswer(
         id=run.id,
@@ -122,25 +124,25 @@ def run_answer(
         manifest=run.manifest,
         parts=run.parts,
         parts_done=run.parts_done,
-        part=None if part is None else _part_answer(part, run.parts),
+        part=None if part is None else _part_answer(part, run, at),
         sealed=_sealed(run) if job and not run.parts else None,
         created=created,
         request_id=request_id,
     )
 
 
-def parts_answer(run: Run, parts: Sequence[Part], request_id: str) -> PartsAnswer:
-    """The parts of a run as they are answered."""
-    return PartsAnswer([_part_answer(part, run.parts) for part in parts], request_id)
+def parts_answer(run: Run, parts: Sequence[Part], request_id: str, at: datetime) -> PartsAnswer:
+    """The parts of a run as they are answered ``at`` this time."""
+    return PartsAnswer([_part_answer(part, run, at) for part in parts], request_id)
 
 
-def _part_answer(part: Part, of: int) -> PartAnswer:
+def _part_answer(part: Part, run: Run, at: datetime | None) -> PartAnswer:
     return PartAnswer(
         number=part.number,
-        of=of,
+        of=run.parts,
         done=part.done,
+        leased=at is not None and part.leased(at),
         attempts=part.attempts,
-        lease_until=_time(part.lease_until),
         sealed=_sealed(part),
         order=part.order,
     )

@@ -75,9 +75,7 @@ async def release(call: Call) -> Answer:
     if number is not None:
         found, part = await application.report_parts.release(context, run, number, holder, reason)
         return told(call, found, job=True, part=part)
-    return told(
-        call, await application.report_jobs.release(context, run, holder, reason), job=True
-    )
+    return told(call, await application.report_jobs.release(context, run, holder, reason), job=True)
 
 
 async def split(call: Call) -> Answer:
@@ -85,7 +83,8 @@ async def split(call: Call) -> Answer:
     call.check_media_type()
     holder = _holder(decode(call.body, SplitBody).holder)
     run, parts = await call.application.report_parts.split(call.context, run_id(call), holder)
-    return Answer(_encode(parts_answer(run, parts, call.context.request_id)))
+    context = call.context
+    return Answer(_encode(parts_answer(run, parts, context.request_id, context.at)))
 
 
 async def run_tokens(call: Call) -> Answer:

@@ -182,8 +182,8 @@ class PartAnswer(msgspec.Struct):
     number: int
     of: int
     done: bool
+    leased: bool
     attempts: int
-    lease_until: str | None
     sealed: SealedAnswer | None
     order: str
 

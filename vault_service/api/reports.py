@@ -136,6 +136,12 @@ def told(
     """The answer about one run: 201 where it is new. Its ``job`` is told more."""
     definition = call.application.reports.definitions.get(run.report)
     answer = run_answer(
-        run, definition, call.context.request_id, created=created, job=job, part=part
+        run,
+        definition,
+        call.context.request_id,
+        created=created,
+        job=job,
+        part=part,
+        at=call.context.at,
     )
     return Answer(_encode(answer), 201 if created else 200)

@@ -9,6 +9,7 @@ the first begins before every token, the last ends behind every token.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 MAX_PARTS: Final = 500
@@ -71,4 +72,4 @@ class Part:
 def ranges(boundaries: Sequence[str]) -> Sequence[Range]:
     """The ranges between boundaries, which are ordered: one more than those."""
     ends = [None, *boundaries, None]
-    return [Range(after, until) for after, until in zip(ends, ends[1:], strict=False)]
+    return [Range(after, until) for after, until in pairwise(ends)]

@@ -136,7 +136,7 @@ class TokenQuery:
     among: Sequence[str] | None = None
     overdue_at: datetime | None = None
     retained_since: datetime | None = None
-    within: Range = Range()
+    within: Range | None = None
     cursor: str | None = None
 
 

@@ -66,7 +66,7 @@ class ReportReads:
         _check_among(among, subjects)
         if cursor is not None:
             _check_cursor(cursor)
-        within = Range()
+        within = None
         if part is not None and subjects is None and among is None:
             within = await self._within(context, action, opened, data_class, part)
         retention = self._catalog.data_class(data_class).retention_days
@@ -94,13 +94,13 @@ class ReportReads:
 
     async def _within(
         self, context: RequestContext, action: str, opened: OpenRun, data_class: str, number: int
-    ) -> Range:
+    ) -> Range | None:
         """The tokens of the class that a part of the run is of."""
         run, split = opened.run, opened.definition.split
         part = await self._runs.parts.part(run.tenant, run.id, number)
         if part is None:
             raise await self._runs.refuse(context, action, "no_part", run)
-        return part.range if split is not None and split.data_class == data_class else Range()
+        return part.range if split is not None and split.data_class == data_class else None
 
     async def inventory(self, context: RequestContext, run_id: str) -> Sequence[Holding]:
         """What is stored, by class and key. Reads the metadata of every row, no value."""

@@ -100,7 +100,8 @@ class KmsSigningKey:
         return await self._kms.run(self._fetch)
 
     async def sign(self, message: bytes) -> bytes:
-        """The ASN.1 DER signature over SHA-256 of ``message``, which verifies; :class:`KeyUnavailable` when KMS does not give one within the deadline."""
+        """The ASN.1 DER signature over SHA-256 of ``message``, which verifies;
+        :class:`KeyUnavailable` when KMS does not give one within the deadline."""
         key = await self.open()
         return await self._kms.run(lambda client: self._sign(client, key, message))
 
