@@ -12,6 +12,7 @@ from reporting_jobs.context import Cell, Chart, Context, Output, ReportRefused, 
 from reporting_jobs.moments import calendar_date
 from reporting_jobs.people import PEOPLE_AT_ONCE, batches, values_of
 from vault_service.domain.report_failures import FailureCode
+from vault_service.domain.report_parts import Split
 from vault_service.domain.reports import (
     Classification,
     Column,
@@ -73,6 +74,8 @@ DEFINITION = ReportDefinition(
         ),
     ),
     schedule="cron(0 2 * * ? *)",
+    # Each name is compared by itself. 50,000 take a process some minutes.
+    split=Split(_NAME, 50_000),
     # Whoever chooses the list could ask after any name with it.
     approval=True,
 )

@@ -75,7 +75,8 @@ class FakeRun(FakeLease):
 
 class ReportVault(ScriptedServer):
     """The fake. ``refused`` holds the orders it refused, ``runs`` its runs by id; what a
-    test sets in ``deny`` is refused with ``access_denied`` by route."""
+    test sets in ``deny`` is refused with ``access_denied`` by route. Whoever asks for a verb in
+    ``stuck_before`` waits for good, and nothing is done; in ``stuck_after``, once it is done."""
 
     def __init__(self, tokens: Mapping[str, str], lease_seconds: float = 300.0) -> None:
         super().__init__(self._route)
@@ -91,6 +92,10 @@ class ReportVault(ScriptedServer):
         self.refused: list[str] = []
         self.deny: set[str] = set()
         self.approve_requests = True
+        self.stuck_before: set[str] = set()
+        self.stuck_after: set[str] = set()
+        self.stuck = threading.Event()
+        self._let_go = threading.Event()
         self._state = threading.RLock()
 
     def sign(self, text: str) -> str:
@@ -162,14 +167,28 @@ class ReportVault(ScriptedServer):
             return self._detokenize(seen)
         if path.startswith("/v1/reports/runs/"):
             run_id, _, verb = path.removeprefix("/v1/reports/runs/").partition("/")
+            self._wait(verb, self.stuck_before)
             with self._state:
                 run = self.runs.get(run_id)
                 if run is None:
                     return problem(404, "not_found")
-                return self._on_run(run, verb, seen)
+                reply = self._on_run(run, verb, seen)
+            self._wait(verb, self.stuck_after)
+            return reply
         if path.startswith("/v1/reports/") and path.endswith("/runs"):
             return self._requested(path.split("/")[3], seen.json)
         return problem(404, "not_found")
+
+    def _wait(self, verb: str, where: set[str]) -> None:
+        if verb in where:
+            self.stuck.set()
+            self._let_go.wait()
+
+    def let_go(self) -> None:
+        """Answer nobody who waits, and let nobody wait any more."""
+        self.stuck_before.clear()
+        self.stuck_after.clear()
+        self.stuck.clear()
 
     def _requested(self, report: str, asked: dict[str, Any]) -> Reply:
         with self._state:
@@ -202,9 +221,13 @@ class ReportVault(ScriptedServer):
     def _part(self, run: FakeRun, part: FakePart) -> dict[str, Any]:
         leased = part.holder is not None and datetime.now(UTC).timestamp() < part.lease_until
         return {
-            "number": part.number, "of": len(run.parts), "done": part.done,
-            "leased": leased and not part.done, "attempts": part.attempts,
-            "sealed": part.sealed, "order": part.order,
+            "number": part.number,
+            "of": len(run.parts),
+            "done": part.done,
+            "leased": leased and not part.done,
+            "attempts": part.attempts,
+            "sealed": part.sealed,
+            "order": part.order,
         }
 
     def _on_run(self, run: FakeRun, verb: str, seen: Seen) -> Reply:
@@ -247,7 +270,8 @@ class ReportVault(ScriptedServer):
             at.done = True
             if not all(part.done for part in run.parts):
                 return
-        made = [each.sealed or {} for each in (run.parts or [run])]
+        leases: list[FakeLease] = [*run.parts] or [run]
+        made = [each.sealed or {} for each in leases]
         run.info |= {"state": "succeeded", "locations": [each["output_location"] for each in made]}
         run.info |= {name: sum(each[name] for each in made) for name in ("rows", "output_bytes")}
         if at is run:
@@ -325,6 +349,7 @@ class ReportVault(ScriptedServer):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._let_go.set()
         super().__exit__(kind, error, traceback)
 
 
@@ -332,5 +357,5 @@ def altered(order: str) -> str:
     """The order with a higher cap, its signature as it was."""
     head, line, rest = order.split("\n", 2)
     content = json.loads(line)
-    content["row_cap"] += 1
+    content.get("order", content)["row_cap"] += 1
     return f"{head}\n{canonical(content).decode()}\n{rest}"
