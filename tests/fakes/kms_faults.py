@@ -212,11 +212,11 @@ class KmsFaultProxy:
             return self.forward("Sign", body)
         if len(message) != 32:
             return _refusal(400, "ValidationException")
-        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.core.models import DEFAULT_ACCOUNT_ID
         from moto.kms.models import kms_backends
 
-        held = kms_backends[DEFAULT_ACCOUNT_ID][_REGION].keys[_id(body["KeyId"])]
-        signature = held.private_key.private_key.sign(message, ec.ECDSA(Prehashed(SHA256())))
+        held: Any = kms_backends[DEFAULT_ACCOUNT_ID][_REGION].keys[_id(body["KeyId"])].private_key
+        signature = held.private_key.sign(message, ec.ECDSA(Prehashed(SHA256())))
         return 200, {
             "KeyId": body["KeyId"],
             "Signature": base64.b64encode(signature).decode(),
