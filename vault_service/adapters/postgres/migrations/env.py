@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from vault_service.adapters.postgres.schema import SCHEMA, metadata
+from vault_service.adapters.postgres.report_tables import metadata
+from vault_service.adapters.postgres.schema import SCHEMA
 
 context.configure(
     connection=context.config.attributes["connection"],
