@@ -112,10 +112,19 @@ class S3Store:
             ObjectLockRetainUntilDate=self._clock() + self._retention,
         )["UploadId"]
         try:
-            parts = [
-                self._part(client, key, upload, number, body)
-                for number, body in enumerate(_parts(pieces), start=1)
-            ]
+            parts, length = [], 0
+            for number, body in enumerate(_parts(pieces), start=1):
+                parts.append(self._part(client, key, upload, number, body))
+                length += len(body)
+            self._complete(client, key, upload, parts, length)
+        except BaseException:
+            self._abort(client, key, upload)
+            raise
+
+    def _complete(
+        self, client: Any, key: str, upload: str, parts: list[dict[str, str | int]], length: int
+    ) -> None:
+        try:
             client.complete_multipart_upload(
                 Bucket=self._bucket,
                 Key=key,
@@ -123,9 +132,10 @@ class S3Store:
                 MultipartUpload={"Parts": parts},
                 IfNoneMatch="*",
             )
-        except BaseException:
-            self._abort(client, key, upload)
-            raise
+        except Exception:
+            # A try whose answer was lost may have done it: nobody else has this name.
+            if not self._is_there(client, key, length):
+                raise
 
     def _part(
         self, client: Any, key: str, upload: str, number: int, body: bytes

@@ -12,6 +12,7 @@ from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.holdings import PostgresHoldings
 from vault_service.adapters.postgres.report_parts import PostgresReportParts
 from vault_service.adapters.postgres.reports import PostgresReports
+from vault_service.adapters.postgres.token_ranges import PostgresTokenRanges
 from vault_service.bootstrap_log import TransparencyLog
 from vault_service.domain.ports import TokenStore
 from vault_service.domain.reports import ReportDefinition
@@ -66,7 +67,7 @@ def report_services(
         log.signer,
     )
     fence = JobFence(runs)
-    outputs, holdings = output_store(settings), PostgresHoldings(database)
+    outputs = output_store(settings)
     results = Results(runs, log.reader)
     jobs = ReportJobs(runs, fence, results)
     rights = Rights(
@@ -78,8 +79,8 @@ def report_services(
         reports=Reports(runs, outputs),
         approvals=ReportApprovals(runs),
         jobs=jobs,
-        parts=ReportParts(runs, fence, jobs, results, holdings),
-        reads=ReportReads(runs, fence, holdings, bundle.catalog, rights),
+        parts=ReportParts(runs, fence, jobs, results, PostgresTokenRanges(database)),
+        reads=ReportReads(runs, fence, PostgresHoldings(database), bundle.catalog, rights),
         fence=fence,
         outputs=outputs,
     )

@@ -11,6 +11,7 @@ import pytest
 from tests.stored import make
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.holdings import PostgresHoldings
+from vault_service.adapters.postgres.token_ranges import PostgresTokenRanges
 from vault_service.adapters.postgres.token_store import PostgresTokenStore
 from vault_service.domain.events import AuditEvent, new_event_id
 from vault_service.domain.holdings import TokenEntry
@@ -100,7 +101,8 @@ async def test_boundaries_cut_a_class_into_ranges_that_miss_and_share_nothing(
     holdings = PostgresHoldings(database)
     everything = await pages(holdings, TokenQuery(tenant, "pan", 100))
     whole = [entry.token for page in everything for entry in page]
-    ends = await holdings.boundaries(tenant, "pan", size, 500)
+    cutting = PostgresTokenRanges(database)
+    ends = await cutting.boundaries(tenant, "pan", size, 500)
     assert len(ends) == -(-len(whole) // size) - 1
     found = []
     for within in ranges(ends):
@@ -109,7 +111,7 @@ async def test_boundaries_cut_a_class_into_ranges_that_miss_and_share_nothing(
         assert len(tokens) <= size
         found += tokens
     assert found == whole
-    assert len(ranges(await holdings.boundaries(tenant, "pan", size, 3))) <= 3
+    assert len(ranges(await cutting.boundaries(tenant, "pan", size, 3))) <= 3
 
 
 async def test_pages_end_where_they_ended_before(

@@ -123,6 +123,26 @@ def test_s3_tells_what_an_attempt_that_was_killed_had_published(
     assert not s3.holds("tiny/run_1/1", 10)
 
 
+def test_s3_whose_last_answer_is_lost_has_kept_the_file(
+    s3: S3Store, sent: Sent, bucket: str
+) -> None:
+    """Asked again it refuses what it has done: that is no failure."""
+    from botocore.exceptions import ConnectionClosedError
+    from botocore.httpsession import URLLib3Session
+
+    def lost(request: Any, **_: Any) -> None:
+        sent.client.meta.events.unregister("before-send.s3.CompleteMultipartUpload", lost)
+        assert URLLib3Session().send(request).status_code == 200
+        raise ConnectionClosedError(endpoint_url=request.url)
+
+    sent.client.meta.events.register("before-send.s3.CompleteMultipartUpload", lost)
+    assert s3.keep(NAME, [b"x" * 10]) == f"{NAME}.sealed"
+    assert keys(sent, bucket) == [f"outputs/{NAME}.sealed"]
+    with pytest.raises(RunFailed):
+        s3.keep(NAME, [b"y"])
+    assert keys(sent, bucket) == [f"outputs/{NAME}.sealed"]
+
+
 def test_s3_lets_nobody_publish_any_more_once_it_was_asked(
     s3: S3Store, sent: Sent, bucket: str
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from vault_service.client import report_operations
 from vault_service.client.errors import StrongroomError
+from vault_service.client.exchange import Steps
 from vault_service.client.report_results import PartInfo, RunInfo
 from vault_service.client.sync import Client
 from vault_service.domain.notes import NoteError, parse_note
@@ -56,8 +57,9 @@ class RunLease:
         return self._run
 
     def heartbeat(self) -> RunInfo:
-        """Keep the lease for some minutes more; ``access_denied`` where another has it."""
-        return self._on("heartbeat", {})
+        """Keep the lease for some minutes more; ``access_denied`` where another has it.
+        May be called beside the work: :attr:`run` stays as the work's own calls tell it."""
+        return self._client.run(self._asked("heartbeat", {}))
 
     def release(self, reason: str) -> RunInfo:
         """Give the lease back, so that another attempt need not wait for its end;
@@ -105,10 +107,12 @@ class RunLease:
         return self._on("fail", {"code": code, "reason": reason})
 
     def _on(self, verb: str, fields: dict[str, Any]) -> RunInfo:
-        asked = {"holder": self.holder, "part": self._part, **fields}
-        steps = report_operations.on_run(self.run.id, verb, asked, self._client.retry)
-        self._run = self._client.run(steps)
+        self._run = self._client.run(self._asked(verb, fields))
         return self._run
+
+    def _asked(self, verb: str, fields: dict[str, Any]) -> Steps[RunInfo]:
+        asked = {"holder": self.holder, "part": self._part, **fields}
+        return report_operations.on_run(self.run.id, verb, asked, self._client.retry)
 
 
 def work_of(note: str) -> WorkOrder | PartOrder:

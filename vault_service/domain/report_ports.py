@@ -122,6 +122,15 @@ class PartStore(Protocol):
         have it."""
 
 
+class TokenRanges(Protocol):
+    """Cuts the tokens of a class into ranges."""
+
+    async def boundaries(self, tenant: str, data_class: str, size: int, most: int) -> Sequence[str]:
+        """Tokens that cut a class into ranges of ``size`` tokens, in order, and of more
+        where there would be over ``most`` ranges: none where all fit into one. Reads the
+        metadata of every row."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenQuery:
     """Which tokens of a class to find, by token. ``subjects`` restricts to theirs, ``among``
@@ -149,11 +158,6 @@ class HoldingsReader(Protocol):
 
         A token that belongs to several people comes once for each of them; with
         ``subjects`` for those alone, and with ``overdue_at`` once."""
-
-    async def boundaries(self, tenant: str, data_class: str, size: int, most: int) -> Sequence[str]:
-        """Tokens that cut a class into ranges of ``size`` tokens, in order, and of more
-        where there would be over ``most`` ranges: none where all fit into one. Reads the
-        metadata of every row."""
 
     async def holdings(
         self, tenant: str, retained_since: Mapping[str, datetime], at: datetime

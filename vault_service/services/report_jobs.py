@@ -72,7 +72,7 @@ class ReportJobs:
         run may be made or has succeeded. Raises what :meth:`start` does."""
         run = await self._runs.load(context, run_id)
         found = await self._check_order(context, run, order)
-        await self._check_job(context, run)
+        await self.check_job(context, run)
         if run.state is not RunState.SUCCEEDED:
             await self._check_state(context, run)
         return run, found
@@ -134,7 +134,7 @@ class ReportJobs:
         binds fail the run. Raises as :meth:`start`, and ``lease_lost``."""
         for _ in range(TRIES):
             run = await self._runs.load(context, run_id)
-            await self._check_job(context, run)
+            await self.check_job(context, run)
             if run.state is RunState.SUCCEEDED and run.lease_holder == holder:
                 if run.output_sha256 != result.output_sha256 or run.rows != result.rows:
                     raise await self._runs.refuse(context, REFUSED, "other_result", run)
@@ -163,7 +163,7 @@ class ReportJobs:
         holder failed before is given as it is."""
         for _ in range(TRIES):
             run = await self._runs.load(context, run_id)
-            await self._check_job(context, run)
+            await self.check_job(context, run)
             held_by = run.lease_holder
             if number is not None:
                 part = await self._runs.parts.part(run.tenant, run.id, number)
@@ -205,7 +205,8 @@ class ReportJobs:
             raise await self._runs.refuse(context, "report_order_refused", rule, run)
         raise await self._runs.refuse_and_fail(context, "report_order_refused", rule, run)
 
-    async def _check_job(self, context: RequestContext, run: Run) -> None:
+    async def check_job(self, context: RequestContext, run: Run) -> None:
+        """The caller must be the run's job: ``other_job``."""
         definition = self._runs.definitions.get(run.report)
         if definition is None or context.principal.name != definition.job:
             raise await self._runs.refuse(context, REFUSED, "other_job", run)

@@ -11,7 +11,7 @@ from typing import Any
 from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.report_notes import PartOrder, WorkOrder, order_in
 from vault_service.domain.report_parts import MAX_PARTS, Part, ranges
-from vault_service.domain.report_ports import HoldingsReader, PartChange
+from vault_service.domain.report_ports import PartChange, TokenRanges
 from vault_service.domain.report_runs import Run, RunState
 from vault_service.domain.reports import ReportDefinition
 from vault_service.services.context import RequestContext
@@ -31,13 +31,13 @@ class ReportParts:
         fence: JobFence,
         jobs: ReportJobs,
         results: Results,
-        holdings: HoldingsReader,
+        tokens: TokenRanges,
     ) -> None:
         self._runs = runs
         self._fence = fence
         self._jobs = jobs
         self._results = results
-        self._holdings = holdings
+        self._tokens = tokens
 
     async def split(
         self, context: RequestContext, run_id: str, holder: str
@@ -55,7 +55,7 @@ class ReportParts:
                 raise await self._runs.refuse(context, REFUSED, "lease_lost", run)
             if split is None:
                 return run, []
-            ends = await self._holdings.boundaries(
+            ends = await self._tokens.boundaries(
                 run.tenant, split.data_class, split.tokens, MAX_PARTS
             )
             if not ends:
@@ -157,6 +157,7 @@ class ReportParts:
         again finds it done. Raises as :meth:`ReportJobs.finish`."""
         for _ in range(TRIES):
             run = await self._runs.load(context, run_id)
+            await self._jobs.check_job(context, run)
             part = await self._runs.parts.part(run.tenant, run.id, number)
             if part is not None and part.done and part.lease_holder == holder:
                 if not result.is_of(part):
