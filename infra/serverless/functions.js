@@ -19,8 +19,7 @@ const REPORTS = {
   subject_access: [null, 1024],
 };
 
-// Reports whose heavy runs are cut into parts, which their functions put on the queue.
-const SPLIT = ["sanctions_screening"];
+// Parts of heavy runs, and runs that cannot be made now, go to the queue.
 const QUEUE_URL = { STRONGROOM_REPORT_QUEUE_URL: { Ref: "ReportQueue" } };
 
 const bucket = "${self:custom.bucket}";
@@ -206,7 +205,6 @@ const worker = "strongroom-reports-queue-worker-${sls:stage}";
 
 for (const [name, [schedule, memory]] of Object.entries(REPORTS)) {
   const events = schedule === null ? [] : [{ schedule: { rate: [schedule], enabled: true } }];
-  const splits = SPLIT.includes(name);
   add(
     name,
     name,
@@ -217,16 +215,13 @@ for (const [name, [schedule, memory]] of Object.entries(REPORTS)) {
       maximumRetryAttempts: 2,
       maximumEventAge: 21600,
       onError: arn("ReportDeadLetters"),
-      ...(splits ? { environment: QUEUE_URL } : {}),
+      environment: QUEUE_URL,
       events,
     },
     {
       role: `report-${hyphens(name)}`,
       policy: [
-        allow(
-          "sqs:SendMessage",
-          splits ? [arn("ReportDeadLetters"), arn("ReportQueue")] : arn("ReportDeadLetters"),
-        ),
+        allow("sqs:SendMessage", [arn("ReportDeadLetters"), arn("ReportQueue")]),
       ],
       // The queue's worker takes this role on to ask the vault as this report's job.
       trusted: [

@@ -179,6 +179,30 @@ def test_a_part_that_nears_its_time_out_is_given_back(
     parts(aws, bucket, vault, order)
 
 
+def test_a_run_that_cannot_be_made_now_is_left_to_the_queue(
+    aws: Aws,
+    vault: ReportVault,
+    bucket: str,
+    queue: str,
+    worker: LambdaRuntime,
+    function: Function,
+    reader: RsaPair,
+) -> None:
+    """By a report's own function, to which EventBridge comes three times and no more."""
+    order = vault.order("tiny", reader.recipient.name)
+    tiny = function(STRONGROOM_REPORT_QUEUE_URL=queue)
+    assert tiny.invoke({"order": order}, seconds=15)["state"] == "running"
+    run = vault.run_of(order)
+    assert run.released == ["out_of_time"]
+    run.take("another-process", 300.0)
+    assert tiny.invoke({"order": order})["state"] == "running"
+    vault.expire_lease(order)
+    event = messages(aws, queue)
+    assert [each["body"] for each in event["Records"]] == [order, order]
+    assert worker.invoke(event) == NOTHING_FAILED
+    output(aws, bucket, vault, order)
+
+
 def test_kills_in_the_middle_resume_at_the_parts_that_are_not_done(
     aws: Aws,
     vault: ReportVault,
