@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from reporting_jobs import wiring
+from reporting_jobs.failures import OutOfTime
 from reporting_jobs.sealing import SealInvalid
+from reporting_jobs.settings import JobSettings
 from tests.fakes.lambda_runtime import FunctionDied, FunctionFailed, LambdaRuntime
 from tests.fakes.report_vault import ReportVault, altered
 from tests.jobs.conftest import Aws, Function, RsaPair, opened
@@ -177,6 +180,21 @@ def test_a_part_that_nears_its_time_out_is_given_back(
     assert objects(aws, bucket) == []
     assert worker.invoke({"Records": records}) == NOTHING_FAILED
     parts(aws, bucket, vault, order)
+
+
+def test_an_order_that_never_has_enough_time_fails_its_run_in_the_end(
+    vault: ReportVault, recipients: Path, order: str, tmp_path: Path
+) -> None:
+    place = str(tmp_path / "out")
+    settings = JobSettings(vault.url, vault.key, place, recipients=str(recipients), token="srk_x")
+    runner = wiring.runner(settings)
+    with pytest.raises(OutOfTime):
+        runner.run(order, remaining=lambda: 10.0)
+    made = vault.run_of(order).parts[0]
+    outcome = runner.run(made.order, remaining=lambda: 10.0, last=True)
+    assert (outcome.state, outcome.code) == ("failed", "out_of_time")
+    assert vault.run_of(order).info["rule"] == "out_of_time"
+    assert made.released == ["out_of_time"]
 
 
 def test_a_run_that_cannot_be_made_now_is_left_to_the_queue(
