@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from reporting_jobs import sealing
 from reporting_jobs.context import Context
 from reporting_jobs.definitions import definitions, maker
-from reporting_jobs.failures import LeaseLost, RunFailed
+from reporting_jobs.failures import LeaseLost, RunFailed, rules_of
 from reporting_jobs.job_vault import JobVault
 from reporting_jobs.lease import Lease
 from reporting_jobs.outputs import writing
@@ -31,6 +31,9 @@ from vault_service.domain.errors import Code
 from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.report_notes import PartOrder, WorkOrder, order_in
 from vault_service.domain.reports import Format, ParameterType, ReportDefinition, canonical
+
+_LOST: Final = frozenset({"lease_lost", "not_running", "approval_expired"})
+"""The vault's rules for who has the lease no more, or a run that has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +181,13 @@ def _announced(
 
 @contextmanager
 def _taken_over_is_lost() -> Iterator[None]:
-    """The vault's refusals of a lease that is no more, as :class:`LeaseLost`; what fails the
-    run is told by the vault then."""
+    """The vault's refusals of a lease that is no more, as :class:`LeaseLost`. Others fail
+    the run: it may not have this output."""
     try:
         yield
     except RequestRefused as error:
-        if error.code in (Code.ACCESS_DENIED, Code.IDEMPOTENCY_CONFLICT, Code.EXPIRED):
+        lost = error.code in (Code.ACCESS_DENIED, Code.IDEMPOTENCY_CONFLICT, Code.EXPIRED)
+        if lost and _LOST.issuperset(rules_of(error)):
             raise LeaseLost("another process took it over, or it ended") from None
         raise
 

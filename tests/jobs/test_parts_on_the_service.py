@@ -53,9 +53,12 @@ class World:
     folder: Path
     reader: RsaPair
 
-    def request(self, format: str) -> RunInfo:
+    def request(self, format: str, row_cap: int | None = None) -> RunInfo:
         run = people(self.server, "compliance-officer").request_run(
-            "sanctions_screening", recipient=self.reader.recipient.name, format=format
+            "sanctions_screening",
+            recipient=self.reader.recipient.name,
+            format=format,
+            row_cap=row_cap,
         )
         return people(self.server, "compliance-lead").approve(run.id, binding=run.binding)
 
@@ -183,6 +186,15 @@ def test_orders_of_parts_in_any_order_and_number(world: World) -> None:
         runner.run(altered(orders[0]))
     refused = world.server.caller("auditor").events(action="report_order_refused")
     assert [event["detail"]["run"] for event in refused] == [run.id]
+
+
+def test_too_many_rows_of_all_parts_stop_before_they_are_published(world: World) -> None:
+    run = world.request("csv", row_cap=40)
+    outcome = world.runner().run(run.order or "")
+    assert (outcome.state, outcome.code) == ("failed", "row_cap_exceeded")
+    ended = people(world.server, "compliance-officer").run(run.id)
+    assert (ended.state, ended.rule, ended.parts_done) == ("failed", "row_cap_exceeded", 1)
+    assert kept(world, run) == ["part-0001/1.sealed"]
 
 
 class Killed(BaseException):
