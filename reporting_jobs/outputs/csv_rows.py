@@ -21,11 +21,12 @@ FORMULA_STARTS: Final = frozenset("=+-@\t\r\n＝＋－＠" + ESCAPE)
 _PIECE_CHARACTERS: Final = 1 << 16
 
 
-def pieces(rows: CheckedRows) -> Iterator[bytes]:
-    """The file, in pieces of some 64 KiB."""
+def pieces(rows: CheckedRows, *, headed: bool = True) -> Iterator[bytes]:
+    """The file, in pieces of some 64 KiB; ``headed`` by the names of its columns."""
     buffer = io.StringIO(newline="")
     write = csv.writer(buffer, lineterminator="\r\n").writerow
-    write([_written(name) for name in rows.columns])
+    if headed:
+        write([_written(name) for name in rows.columns])
     for row in rows:
         write([_written(cell) for cell in row])
         if buffer.tell() >= _PIECE_CHARACTERS:

@@ -53,6 +53,10 @@ class PostgresHoldings:
         ]
         if query.among is not None:
             mine.append(_columns.token.in_(query.among))
+        if query.within is not None and query.within.after is not None:
+            mine.append(_columns.token > query.within.after)
+        if query.within is not None and query.within.until is not None:
+            mine.append(_columns.token <= query.within.until)
         ordered = sa.select(tokens).where(*mine).order_by(_columns.token)
         walked = ordered.limit(self._walked).subquery()
         wanted = (
