@@ -36,6 +36,15 @@ class Search:
     found: float
 
 
+@dataclass(frozen=True, slots=True)
+class ReportRun:
+    """A report of so many rows, sealed in so many bytes, made by the process ``job``."""
+
+    rows: int
+    size: int
+    job: Finished
+
+
 @dataclass
 class LogFigures:
     """What a large log showed: of ``leaves`` sealed at ``sealing_rate`` leaves a second, then
@@ -59,6 +68,7 @@ class Figures:
     latencies: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     unsealed_ages: list[float] = field(default_factory=list)
     growth: dict[str, float] = field(default_factory=dict)
+    reports: list[ReportRun] = field(default_factory=list)
     log: LogFigures | None = None
 
     def add(self, name: str, load: Load, per_request: int) -> None:

@@ -1,6 +1,8 @@
 """Reads stored values by class and person, some at a time."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -50,6 +52,26 @@ def values_of(
         value = values[entry.token]
         if value is not None:
             yield entry, value
+
+
+def revealed(
+    vault: RunVault, pages: Iterable[Sequence[TokenEntry]], form: str
+) -> Iterator[tuple[Sequence[TokenEntry], list[tuple[TokenEntry, str]]]]:
+    """Each page with what :func:`values_of` gives for it, in order. The values of the next
+    page are asked for while one is worked on: two are in memory."""
+    with ThreadPoolExecutor(1, "report-values") as beside:
+
+        def asked(page: Sequence[TokenEntry]) -> Future[list[tuple[TokenEntry, str]]]:
+            return beside.submit(lambda: list(values_of(vault, page, form)))
+
+        waiting: deque[tuple[Sequence[TokenEntry], Future[list[tuple[TokenEntry, str]]]]] = deque()
+        for page in pages:
+            waiting.append((page, asked(page)))
+            if len(waiting) > 1:
+                first, values = waiting.popleft()
+                yield first, values.result()
+        for last, values in waiting:
+            yield last, values.result()
 
 
 def newest_values(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from reporting_jobs.job_vault import JobVault
 from reporting_jobs.places import place
@@ -16,6 +16,10 @@ from vault_service.client.report_run import RunClient
 from vault_service.client.reports import Reporting
 from vault_service.client.sync import Client
 from vault_service.domain.errors import ConfigurationError
+
+_BATCH: Final = 2500
+_CONCURRENCY: Final = 4
+"""A page of 10,000 tokens is revealed in four requests at once."""
 
 OpenClient = Callable[[str], AbstractContextManager[Client]]
 """Opens the vault as the job of a report."""
@@ -43,7 +47,12 @@ def opener(settings: JobSettings) -> OpenClient:
     """Opens clients of the vault, each with the credential of the report's job."""
 
     def client(report: str) -> Client:
-        return Client(settings.url, _credential(settings, report), concurrency=2)
+        return Client(
+            settings.url,
+            _credential(settings, report),
+            batch_size=_BATCH,
+            concurrency=_CONCURRENCY,
+        )
 
     return client
 

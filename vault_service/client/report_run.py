@@ -9,6 +9,7 @@ with Client() as vault:                      # of the principal job:<report>
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ import msgspec
 from vault_service.client import calls, operations, report_operations
 from vault_service.client.errors import RequestRefused, StrongroomError
 from vault_service.client.exchange import Steps
-from vault_service.client.report_results import HoldingRow, RunInfo, TokenRow
+from vault_service.client.report_results import HoldingRow, RunInfo, TokenPage, TokenRow
 from vault_service.client.sync import Client
 from vault_service.domain.access import PolicySource
 from vault_service.domain.errors import Code
@@ -110,17 +111,20 @@ class RunClient:
         among: Sequence[str] | None,
         overdue: bool,
     ) -> Iterator[Sequence[TokenEntry]]:
-        cursor = None
-        while True:
-            steps = report_operations.token_page(
-                self.run.id, data_class, subjects, among, overdue, cursor, self._client.retry
+        def asked(cursor: str | None) -> Future[TokenPage]:
+            return self._client.submit(
+                report_operations.token_page(
+                    self.run.id, data_class, subjects, among, overdue, cursor, self._client.retry
+                )
             )
-            page = self._client.run(steps)
+
+        coming: Future[TokenPage] | None = asked(None)
+        while coming is not None:
+            page = coming.result()
+            # The next one comes while this one is worked on.
+            coming = None if page.next_cursor is None else asked(page.next_cursor)
             if page.tokens:
                 yield [_entry(page.data_class, row) for row in page.tokens]
-            cursor = page.next_cursor
-            if cursor is None:
-                return
 
     def reveal(self, tokens: Sequence[str], form: str) -> Sequence[str | None]:
         """Values in order, in a declared form, for the definition's purpose; ``None`` for
@@ -247,14 +251,7 @@ def _batches(asked: Sequence[str] | None) -> Iterator[Sequence[str]]:
 
 
 def _entry(data_class: str, row: TokenRow) -> TokenEntry:
-    return TokenEntry(
-        row.token,
-        data_class,
-        row.subject,
-        row.tags,
-        datetime.fromisoformat(row.created_at),
-        None if row.expires_at is None else datetime.fromisoformat(row.expires_at),
-    )
+    return TokenEntry(row.token, data_class, row.subject, row.tags, row.created_at, row.expires_at)
 
 
 def _holding(row: HoldingRow) -> Holding:
