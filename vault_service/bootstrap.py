@@ -19,6 +19,7 @@ from vault_service.adapters.postgres.budgets import PostgresBudgets
 from vault_service.adapters.postgres.credentials import PostgresCredentialStore, PostgresThrottle
 from vault_service.adapters.postgres.embedded import EmbeddedPostgres
 from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.event_index import PostgresEventIndex
 from vault_service.adapters.postgres.idempotency import PostgresIdempotency
 from vault_service.adapters.postgres.keys import PostgresKeyStore
 from vault_service.adapters.postgres.migrate import upgrade
@@ -87,6 +88,7 @@ class Services:
     throttle: PostgresThrottle
     idempotency: PostgresIdempotency
     budgets: PostgresBudgets
+    event_index: PostgresEventIndex
     metrics: Metrics
     log: TransparencyLog
     application: Application
@@ -229,6 +231,7 @@ async def open_services(
             throttle=throttle,
             idempotency=idempotency,
             budgets=budgets,
+            event_index=PostgresEventIndex(database),
             metrics=metrics,
             log=log,
             application=application,

@@ -1,5 +1,5 @@
 """What a serving process does beside answering: it seals the log, tells how far that is
-behind, writes last-used times, and removes what has outlived its use."""
+behind, indexes events, writes last-used times, and removes what has outlived its use."""
 
 import asyncio
 import os
@@ -16,6 +16,7 @@ from vault_service.domain.errors import VaultError
 from vault_service.services.sealing import ALARMING
 
 _FLUSH_SECONDS = 5.0
+_INDEX_SECONDS = 2.0
 _TIDY_SECONDS = 600.0
 _ALARM_SECONDS = 60.0
 _log = structlog.get_logger("strongroom.housekeeping")
@@ -30,13 +31,14 @@ async def housekeeping(services: Services) -> AsyncIterator[None]:
         await services.keyring.probe()
     house = _House(services)
     sealing = asyncio.create_task(services.log.sealer.run())
-    keeping = asyncio.create_task(house.keep())
+    keeping = [asyncio.create_task(house.keep()), asyncio.create_task(house.index())]
     try:
         yield
     finally:
-        keeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeping
+        for task in keeping:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         with suppress(VaultError):
             await services.application.authenticator.flush(everything=True)
             await house.tell("stop_audit")
@@ -63,6 +65,15 @@ class _House:
                 if time.monotonic() - self._tidied > _TIDY_SECONDS:
                     await self._tidy()
             await asyncio.sleep(_FLUSH_SECONDS)
+
+    async def index(self) -> None:
+        """Index what was recorded, again and again. What fails now is done the next time;
+        until then searches look through what is not indexed."""
+        while True:
+            with suppress(VaultError):
+                while await self._services.event_index.extend():
+                    pass
+            await asyncio.sleep(_INDEX_SECONDS)
 
     async def tell(self, action: str) -> None:
         """Record that this process begins or ceases to record."""

@@ -27,6 +27,7 @@ _TABLES: Final = (
     "auth_failures",
 )
 _LOG_TABLES: Final = ("log_leaves", "log_tiles", "log_checkpoints", "log_tree", "log_archives")
+_INDEX_TABLES: Final = ("event_segments", "event_postings")
 
 _NOT_THE_SERVICE: Final = (
     # The audit log only grows.
@@ -56,6 +57,13 @@ _NOT_THE_SERVICE: Final = (
     " VALUES ('2020-01-01', 0, 1, 2, decode(repeat('00', 32), 'hex'), now())",
     "UPDATE strongroom.log_archives SET last_leaf = 9",
     "DELETE FROM strongroom.log_archives",
+    # The index is of all tenants: it is asked, and extended, through functions alone.
+    "SELECT * FROM strongroom.event_segments",
+    "SELECT * FROM strongroom.event_postings",
+    "DELETE FROM strongroom.event_postings",
+    "INSERT INTO strongroom.event_segments VALUES (9, 0, true, 32, 0, now(), now())",
+    "SELECT strongroom.merge_event_segments(1)",
+    "SELECT strongroom.settled_position()",
     # What a record is, and whose, is settled when it is stored.
     "UPDATE strongroom.tokens SET ciphertext = ''",
     "UPDATE strongroom.tokens SET tags = NULL",
@@ -127,7 +135,7 @@ def test_what_the_service_may_not_do(vault: Server, statement: str) -> None:
         connection.execute(statement.encode())
 
 
-@pytest.mark.parametrize("table", [*_TABLES, *_LOG_TABLES])
+@pytest.mark.parametrize("table", [*_TABLES, *_LOG_TABLES, *_INDEX_TABLES])
 def test_the_login_alone_may_nothing(vault: Server, table: str) -> None:
     """``NOINHERIT``: whoever forgets the role is refused, not let in without a fence."""
     with _as(vault, None, "main") as connection, pytest.raises(DENIED):
@@ -135,7 +143,7 @@ def test_the_login_alone_may_nothing(vault: Server, table: str) -> None:
 
 
 @pytest.mark.parametrize("role", [SEALER_ROLE, AUDITOR_ROLE])
-@pytest.mark.parametrize("table", [name for name in _TABLES if name != "audit_events"])
+@pytest.mark.parametrize("table", [n for n in (*_TABLES, *_INDEX_TABLES) if n != "audit_events"])
 def test_readers_of_events_read_nothing_else(vault: Server, role: str, table: str) -> None:
     with _as(vault, role, "main") as connection, pytest.raises(DENIED):
         connection.execute(f"SELECT count(*) FROM strongroom.{table}".encode())
@@ -149,7 +157,8 @@ def test_readers_of_events_read_nothing_else(vault: Server, role: str, table: st
         "UPDATE strongroom.audit_events SET outcome = 'ok'",
         "DELETE FROM strongroom.audit_events",
         "TRUNCATE strongroom.audit_events",
-        "SELECT strongroom.find_events(ARRAY[1])",
+        "SELECT strongroom.find_events(ARRAY[1], 9, 9)",
+        "SELECT strongroom.index_events(1, 1)",
         "SET ROLE strongroom_owner",
         "CREATE TABLE strongroom.copies (value text)",
         "SELECT nextval('strongroom.data_key_ids')",

@@ -22,6 +22,8 @@ from typer.testing import CliRunner, Result
 
 from tests.conftest import DatabaseUrls
 from tests.stored import event
+from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.event_index import PostgresEventIndex
 from vault_service.adapters.postgres.log_archives import open_archives
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.bootstrap import open_services
@@ -239,6 +241,30 @@ def test_archived_and_dropped_at_once(vault: Vault, filled: dict[Month, list[Aud
     assert vault.exported().withheld["archived"].count == sum(
         len(filled[month]) for month in (OLDEST, OLDER, OLD)
     )
+
+
+async def test_the_index_forgets_what_left_the_log(
+    vault: Vault, filled: dict[Month, list[AuditEvent]]
+) -> None:
+    """And finds what is left, in a segment that is of several months."""
+    database = Database(vault.urls.app_url)
+    await database.open()
+    index = PostgresEventIndex(database, least_events=1, least_terms=1)
+    assert await index.extend()
+    vault.put(KEPT.end - timedelta(days=1))
+    for _ in range(20):
+        vault.put(OLD.start)
+    await asyncio.to_thread(vault.did, "checkpoint")
+    assert await index.extend()
+    segments = "SELECT last_position FROM strongroom.event_segments ORDER BY 1"
+    first, second = vault.query(segments)
+    await asyncio.to_thread(vault.archive)
+    assert vault.query(segments) == [first, second], "each has events of the months that are kept"
+    await asyncio.to_thread(vault.archive, "--keep-months", "11")
+    assert vault.query(segments) == [second], "where the next one begins"
+    postings = "SELECT DISTINCT last_position FROM strongroom.event_postings"
+    assert vault.query(postings) in ([], [second])
+    await database.close()
 
 
 def test_a_dry_run_does_nothing(vault: Vault, filled: dict[Month, list[AuditEvent]]) -> None:

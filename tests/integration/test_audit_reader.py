@@ -1,4 +1,4 @@
-"""Finding audit events in PostgreSQL: every filter, colliding keys, and the index."""
+"""Finding audit events in PostgreSQL: every filter, and colliding keys."""
 
 import asyncio
 import json
@@ -9,7 +9,6 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from tests.conftest import DatabaseUrls
 from tests.stored import AT, Counted, event
 from vault_service.adapters.postgres.audit import subject_term, terms, token_term
 from vault_service.adapters.postgres.audit_reader import PostgresAuditReader
@@ -178,53 +177,6 @@ async def test_events_that_share_a_transaction_keep_their_own_keys(
         assert superuser.execute(
             "SELECT terms FROM strongroom.audit_events WHERE id = %s", [each.id]
         ).fetchone() == (terms(each),)
-
-
-async def test_the_index_finds_them(
-    urls: DatabaseUrls,
-    store: PostgresTokenStore,
-    tenant: str,
-    superuser: psycopg.Connection[Any],
-) -> None:
-    """Under the service's role and row-level security, where a plain condition on the
-    keys may not use the index; and no scan of the whole log."""
-    now = datetime.now(UTC)
-    wanted = about(tenant, ("tok_wanted",), ("cus_wanted",), occurred_at=now)
-    await store.append(wanted)
-    superuser.execute(
-        "INSERT INTO strongroom.audit_events (id, occurred_at, tenant, principal, action,"
-        " outcome, data_classes, terms, body) SELECT 'evt_' || %s || n, %s, %s, 'p', 'a',"
-        " 'ok', '{pan}', ARRAY[n, -n], '{}' FROM generate_series(1, 20000) n",
-        [tenant, now, tenant],
-    )
-    superuser.execute("ANALYZE strongroom.audit_events")
-    partition = f"audit_events_{now:%Y_%m}"
-
-    def scans() -> tuple[int, int]:
-        row = superuser.execute(
-            "SELECT (SELECT coalesce(idx_scan, 0) FROM pg_stat_user_indexes"
-            " WHERE indexrelname = %s), seq_scan FROM pg_stat_user_tables WHERE relname = %s",
-            [f"{partition}_terms_idx", partition],
-        ).fetchone()
-        assert row is not None
-        return row[0], row[1]
-
-    before = scans()
-    alone = Database(urls.app_url)
-    await alone.open()
-    reader = PostgresAuditReader(alone)
-    assert await ids(reader, AuditQuery(tenant, 10, token="tok_wanted")) == [wanted.id]
-    assert await ids(reader, AuditQuery(tenant, 10, subject="cus_wanted")) == [wanted.id]
-    await alone.close()  # and with its connections its statistics are reported
-    while (after := scans())[0] < before[0] + 2:
-        superuser.execute("SELECT pg_sleep(0.05)")
-    assert after == (before[0] + 2, before[1])
-    plan = superuser.execute(
-        "EXPLAIN SELECT position FROM strongroom.audit_events"
-        " WHERE tenant = %s AND terms @> %s::integer[]",
-        [tenant, [token_term("tok_wanted")]],
-    ).fetchall()
-    assert f"{partition}_terms_idx" in " ".join(line for (line,) in plan)
 
 
 async def test_events_of_many_months(

@@ -7,7 +7,8 @@
   commit; ``works``: what waits for it
 - ``hot_path``: one statement each; ``transaction`` with ``insertion``: the careful way
 - ``statements``, ``rows``, ``binary``: SQL, rows and arrays on their way in and out
-- ``audit``: append events; ``audit_reader``, ``audit_stream``, ``subject_log``: find them
+- ``audit``: append events; ``audit_reader``, ``audit_stream``, ``subject_log``: find them,
+  by token and subject through ``event_index``
 - ``sealing_log``: the transparency log in the hands of its sealer; ``log_reader``: events
   with their leaves; ``log_statements``: the SQL of both; ``log_archives``: takes months off
 - ``budgets``, ``idempotency``, ``keys``, ``credentials``: the other tables

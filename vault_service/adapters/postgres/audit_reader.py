@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from vault_service.adapters.postgres.audit import subject_term, token_term
 from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.event_index import NEWEST, pages
 from vault_service.adapters.postgres.schema import audit_events
 from vault_service.domain.events import mentions
 from vault_service.domain.ports import AuditQuery
@@ -36,10 +37,11 @@ class PostgresAuditReader:
             statement = statement.where(c.occurred_at >= query.since)
         if query.until is not None:
             statement = statement.where(c.occurred_at < query.until)
-        wanted_terms = [token_term(query.token)] if query.token is not None else []
-        wanted_terms += [subject_term(query.subject)] if query.subject is not None else []
-        if wanted_terms:
-            return await self._sifted(statement, wanted_terms, query)
+        # Of the two, a token is in fewer events.
+        if query.token is not None:
+            return await self._sifted(statement, token_term(query.token), query)
+        if query.subject is not None:
+            return await self._sifted(statement, subject_term(query.subject), query)
         if query.before is not None:
             statement = statement.where(c.position < query.before)
         statement = statement.order_by(c.position.desc()).limit(query.limit)
@@ -47,15 +49,21 @@ class PostgresAuditReader:
             return [(row[0], row[1]) for row in await connection.execute(statement)]
 
     async def _sifted(
-        self, statement: "sa.Select[int, bytes]", wanted_terms: list[int], query: AuditQuery
+        self, statement: "sa.Select[int, bytes]", term: int, query: AuditQuery
     ) -> Sequence[tuple[int, bytes]]:
-        """Terms are short keys and can collide: keep asking until enough events truly
-        mention what was asked for, or there are no more."""
-        find = sa.func.strongroom.find_events(sa.cast(wanted_terms, ARRAY(sa.Integer)))
-        hits = find.table_valued(sa.column("position"), sa.column("occurred_at"))
-        # One at a time, from the newest: joined freely, the planner walks the whole log.
-        hit = sa.select(hits).order_by(hits.c.position.desc()).subquery("hit")
+        """Those of the events with the term that truly mention what was asked for: terms
+        are short keys and can collide."""
+        hit = (
+            sa.func.unnest(
+                sa.bindparam("positions", type_=ARRAY(sa.BigInteger)),
+                sa.bindparam("times", type_=ARRAY(sa.TIMESTAMP(timezone=True))),
+            )
+            .table_valued("position", "occurred_at")
+            .render_derived(name="hit")
+        )
         c = audit_events.c
+        # One at a time, each in the partition of its time: joined freely, the planner walks
+        # the log.
         event = (
             statement.where(c.position == hit.c.position, c.occurred_at == hit.c.occurred_at)
             .limit(1)
@@ -64,18 +72,22 @@ class PostgresAuditReader:
         page = (
             sa.select(event.c.position, event.c.body)
             .select_from(hit.join(event, sa.true()))
-            .order_by(hit.c.position.desc())
-            .limit(query.limit)
+            .order_by(event.c.position.desc())
         )
         found: list[tuple[int, bytes]] = []
-        before = query.before
+        below = NEWEST if query.before is None else query.before
         async with self._database.transaction(query.tenant) as connection:
-            while True:
-                below = page if before is None else page.where(hit.c.position < before)
-                rows = [(row[0], row[1]) for row in await connection.execute(below)]
-                for position, body in rows:
-                    if mentions(body, token=query.token, subject=query.subject):
-                        found.append((position, body))
-                if len(found) >= query.limit or len(rows) < query.limit:
-                    return found[: query.limit]
-                before = rows[-1][0]
+            async for hits in pages(connection, [term], below):
+                for start in range(0, len(hits), query.limit):
+                    positions, times = zip(*hits[start : start + query.limit], strict=True)
+                    rows = await connection.execute(
+                        page, {"positions": list(positions), "times": list(times)}
+                    )
+                    found += [
+                        (position, body)
+                        for position, body in rows
+                        if mentions(body, token=query.token, subject=query.subject)
+                    ]
+                    if len(found) >= query.limit:
+                        return found[: query.limit]
+        return found

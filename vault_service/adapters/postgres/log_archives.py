@@ -54,6 +54,16 @@ _DETACHED: Final = (
     " WHERE to_regclass('strongroom.audit_events_' || to_char(month, 'YYYY_MM')) IS NOT NULL"
     " ORDER BY month"
 )
+# Segments of the index of which no event is left in the log; see migrations/0004.
+_FORGET: Final = (
+    "WITH gone AS (DELETE FROM strongroom.event_segments AS s WHERE NOT EXISTS (SELECT"
+    " FROM strongroom.audit_events AS e WHERE e.position > s.after_position"
+    " AND e.position <= s.last_position AND e.occurred_at BETWEEN s.first_at AND s.last_at)"
+    " AND last_position < (SELECT max(last_position) FROM strongroom.event_segments)"
+    " RETURNING last_position)"
+    " DELETE FROM strongroom.event_postings AS p USING gone"
+    " WHERE p.last_position = gone.last_position"
+)
 # A table as add_audit_partition makes it, but for its place in the log.
 _MAKE: Final = (
     "CREATE TABLE {} (LIKE strongroom.audit_events INCLUDING STORAGE)",
@@ -110,7 +120,8 @@ class PostgresLogArchives:
         with translated():
             for _ in range(_TRIES):
                 try:
-                    return await self._take_off(archive, last_position, drop)
+                    await self._take_off(archive, last_position, drop)
+                    return await self._run(_FORGET)
                 except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
                     await asyncio.sleep(_PAUSE_SECONDS)
         raise LogBusy

@@ -125,14 +125,28 @@ audit_events = sa.Table(
     sa.Column("body", BYTEA, nullable=False),
     sa.UniqueConstraint("id", "occurred_at", name="audit_events_id"),
     sa.Index("audit_events_principal", "tenant", "principal", "position"),
-    sa.Index(
-        "audit_events_terms",
-        "terms",
-        postgresql_using="gin",
-        postgresql_with={"gin_pending_list_limit": "512"},
-    ),
     # One partition a month, and a default one; see migrations/0001.
     postgresql_partition_by="RANGE (occurred_at)",
+)
+
+# What finds events by token and subject; see migrations/0004. The owner's alone.
+event_segments = sa.Table(
+    "event_segments",
+    metadata,
+    sa.Column("last_position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("after_position", sa.BigInteger, nullable=False),
+    sa.Column("merged", sa.Boolean, nullable=False),
+    sa.Column("shift", sa.Integer, nullable=False),
+    sa.Column("terms", sa.BigInteger, nullable=False),
+    _time("first_at"),
+    _time("last_at"),
+)
+event_postings = sa.Table(
+    "event_postings",
+    metadata,
+    sa.Column("last_position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("bucket", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("postings", ARRAY(sa.BigInteger), nullable=False),
 )
 
 idempotency = sa.Table(

@@ -7,8 +7,7 @@ events that name one of the person's tokens are found too.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -16,12 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vault_service.adapters.postgres.audit import subject_term, token_term
 from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.event_index import HITS, NEWEST, Hit, find
 from vault_service.domain.access import Action
 
 # Of the person's tokens at once, of positions at once, and of events: one of these can
 # have a megabyte.
 _TOKENS: Final = 5000
-_POSITIONS: Final = 1001
+_POSITIONS: Final = HITS
 _EVENTS: Final = 32
 
 _OWN: Final = (
@@ -38,11 +38,6 @@ _OWN_AMONG: Final = sa.text(
     " UNION SELECT token FROM strongroom.token_subjects"
     " WHERE tenant = :tenant AND subject = :subject AND token = ANY(CAST(:tokens AS text[]))"
 )
-_FIND: Final = sa.text(
-    "SELECT DISTINCT hit.position, hit.occurred_at FROM unnest(CAST(:terms AS integer[])) AS term,"
-    " LATERAL strongroom.find_events(ARRAY[term]) AS hit"
-    f" WHERE hit.position < :before ORDER BY hit.position DESC LIMIT {_POSITIONS}"
-)
 # One at a time, each in the partition of its time: joined freely, the planner walks the log.
 _EVENT: Final = (
     "CROSS JOIN LATERAL (SELECT position, action, body FROM strongroom.audit_events"
@@ -50,7 +45,7 @@ _EVENT: Final = (
     " LIMIT 1) AS event"
 )
 _DELETIONS: Final = sa.text(
-    "SELECT body FROM strongroom.find_events(ARRAY[CAST(:term AS integer)]) AS hit"
+    "SELECT body FROM strongroom.find_events(ARRAY[CAST(:term AS integer)], :newest, NULL) AS hit"
     f" {_EVENT} WHERE action = :action"
 )
 _BODIES: Final = sa.text(
@@ -58,10 +53,6 @@ _BODIES: Final = sa.text(
     " FROM unnest(CAST(:positions AS bigint[]), CAST(:times AS timestamptz[]))"
     f" AS hit (position, occurred_at) {_EVENT} ORDER BY event.position DESC"
 )
-_NEWEST: Final = (1 << 63) - 1
-
-_Hit: TypeAlias = tuple[int, datetime]
-"""An event's position and time."""
 
 
 class _Group(msgspec.Struct, gc=False):
@@ -92,7 +83,7 @@ class PostgresSubjectLog:
         async with self._database.transaction(tenant) as connection:
             search = _Search(connection, tenant, subject)
             gone = await search.deleted()
-            lowest = _NEWEST if before is None else before
+            lowest = NEWEST if before is None else before
             while hits := await search.hits(gone, lowest):
                 for start in range(0, len(hits), _EVENTS):
                     for event in await search.mentions(hits[start : start + _EVENTS], gone):
@@ -111,7 +102,13 @@ class _Search:
         """Tokens of the person that are no more: their deletion named them."""
         term = subject_term(self._subject)
         rows = await self._connection.execute(
-            _DELETIONS, {"tenant": self._tenant, "action": Action.DELETE_TOKEN, "term": term}
+            _DELETIONS,
+            {
+                "tenant": self._tenant,
+                "action": Action.DELETE_TOKEN,
+                "term": term,
+                "newest": NEWEST,
+            },
         )
         return frozenset(
             token
@@ -121,27 +118,24 @@ class _Search:
             for token in group.tokens
         )
 
-    async def hits(self, gone: frozenset[str], before: int) -> list[_Hit]:
+    async def hits(self, gone: frozenset[str], before: int) -> list[Hit]:
         """The highest positions below ``before`` of events that may be about the person."""
         first = [subject_term(self._subject), *map(token_term, sorted(gone))]
-        newest = await self._find(first, before)
+        newest = await find(self._connection, first, before, _POSITIONS)
         after = ""
         while True:
             rows = await self._connection.execute(_OWN_AFTER, {**self._person, "after": after})
             tokens = [row[0] for row in rows]
             if tokens:
-                found = await self._find([token_term(token) for token in tokens], before)
+                terms = [token_term(token) for token in tokens]
+                found = await find(self._connection, terms, before, _POSITIONS)
                 newest = sorted({*newest, *found}, reverse=True)[:_POSITIONS]
             if len(tokens) < _TOKENS:
                 return newest
             after = tokens[-1]
 
-    async def _find(self, terms: Sequence[int], before: int) -> list[_Hit]:
-        rows = await self._connection.execute(_FIND, {"terms": list(terms), "before": before})
-        return [(row[0], row[1]) for row in rows]
-
     async def mentions(
-        self, hits: Sequence[_Hit], gone: frozenset[str]
+        self, hits: Sequence[Hit], gone: frozenset[str]
     ) -> list[tuple[int, bytes, frozenset[str]]]:
         """Those of the events that truly are about the person: search terms collide."""
         positions, times = zip(*hits, strict=True)
