@@ -11,6 +11,7 @@ from vault_service.domain.reports import Reading
 
 T = TypeVar("T")
 PEOPLE_AT_ONCE: Final = 1000
+PAGES_AHEAD: Final = 2
 CLASSES: Final = (
     *("pan", "pan_unverified", "person_name", "email", "phone", "iban", "us_ssn"),
     *("date_of_birth", "postal_address", "ip_address", "national_id", "free_text"),
@@ -58,8 +59,8 @@ def revealed(
     vault: RunVault, pages: Iterable[Sequence[TokenEntry]], form: str
 ) -> Iterator[tuple[Sequence[TokenEntry], list[tuple[TokenEntry, str]]]]:
     """Each page with what :func:`values_of` gives for it, in order. The values of the next
-    page are asked for while one is worked on: two are in memory."""
-    with ThreadPoolExecutor(1, "report-values") as beside:
+    pages are asked for while one is worked on, so that the vault need not wait."""
+    with ThreadPoolExecutor(PAGES_AHEAD, "report-values") as beside:
 
         def asked(page: Sequence[TokenEntry]) -> Future[list[tuple[TokenEntry, str]]]:
             return beside.submit(lambda: list(values_of(vault, page, form)))
@@ -67,7 +68,7 @@ def revealed(
         waiting: deque[tuple[Sequence[TokenEntry], Future[list[tuple[TokenEntry, str]]]]] = deque()
         for page in pages:
             waiting.append((page, asked(page)))
-            if len(waiting) > 1:
+            if len(waiting) > PAGES_AHEAD:
                 first, values = waiting.popleft()
                 yield first, values.result()
         for last, values in waiting:

@@ -1,5 +1,6 @@
 """Puts a runner together from the settings, and opens the vault for each report's job."""
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,16 +18,22 @@ from vault_service.client.reports import Reporting
 from vault_service.client.sync import Client
 from vault_service.domain.errors import ConfigurationError
 
-_BATCH: Final = 2500
+_COLLECTIONS: Final = (50_000, 20, 100)
+_BATCH: Final = 5000
 _CONCURRENCY: Final = 4
-"""A page of 10,000 tokens is revealed in four requests at once."""
+"""A page of 10,000 tokens is revealed in two requests at once, and the next comes beside."""
 
 OpenClient = Callable[[str], AbstractContextManager[Client]]
 """Opens the vault as the job of a report."""
 
 
 def runner(settings: JobSettings) -> Runner:
-    """The runner of these settings. Nothing is asked of anybody yet."""
+    """The runner of these settings. Nothing is asked of anybody yet.
+
+    The process is taken for a job's: its garbage collector looks less often from now on.
+    While millions of rows come and go, looking through them took half of a run's time.
+    """
+    gc.set_threshold(*_COLLECTIONS)
     clients = opener(settings)
 
     @contextmanager

@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vault_service.adapters.postgres.binary import TextArray
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.schema import data_keys, token_subjects, tokens
 from vault_service.domain.holdings import Holding, TokenEntry
@@ -75,9 +76,12 @@ class PostgresHoldings:
                 following = (await connection.execute(last)).scalar_one_or_none()
             links = _Links() if once else await self._links(connection, query, rows, after, of)
         page = _Page(query.limit)
-        for row in rows:
-            if not page.take(row, links, begun=begun and row.token == after):
-                break
+        if links or begun:
+            for row in rows:
+                if not page.take(row, links, begun=begun and row.token == after):
+                    break
+        else:
+            page.take_all(rows)
         return page.cut(following)
 
     async def _links(
@@ -214,8 +218,9 @@ class PostgresHoldings:
 
 
 def _any(texts: Sequence[str]) -> sa.ColumnElement[Any]:
-    """Any of these: as one array, since a parameter each takes longer than their rows."""
-    return sa.any_(sa.literal(list(texts), sa.ARRAY(sa.Text)))
+    """Any of these: as one array that is built in bulk, since a parameter each takes longer
+    than their rows."""
+    return sa.any_(sa.literal(TextArray(texts), sa.types.NullType()))
 
 
 def _overdue(query: TokenQuery, columns: Any) -> list[sa.ColumnElement[bool]]:
@@ -237,6 +242,9 @@ class _Links:
             self._of.setdefault(token, []).append(subject)
         self._last = None if whole else pairs[-1][0]
 
+    def __bool__(self) -> bool:
+        return bool(self._of)
+
     def of(self, token: str) -> tuple[list[str], bool]:
         """Those of a token, and whether that is all of them."""
         return self._of.get(token, []), self._last is None or token < self._last
@@ -249,6 +257,11 @@ class _Page:
         self._limit = limit
         self._entries: list[TokenEntry] = []
         self._cursors: list[str] = []
+
+    def take_all(self, rows: list[TokenEntry]) -> None:
+        """Take tokens that belong to one person each."""
+        self._entries = rows
+        self._cursors = [row.token for row in rows]
 
     def take(self, row: TokenEntry, links: _Links, *, begun: bool) -> bool:
         """Add a token for each of its people, the first of them left out where it has
