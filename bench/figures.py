@@ -45,6 +45,16 @@ class ReportRun:
     job: Finished
 
 
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """Seconds from a function's start until it asked for its first event, and until it had
+    answered it, one a start; ``imports`` are seconds by package."""
+
+    started: list[float]
+    answered: list[float]
+    imports: list[tuple[str, float]]
+
+
 @dataclass
 class LogFigures:
     """What a large log showed: of ``leaves`` sealed at ``sealing_rate`` leaves a second, then
@@ -69,6 +79,7 @@ class Figures:
     unsealed_ages: list[float] = field(default_factory=list)
     growth: dict[str, float] = field(default_factory=dict)
     reports: list[ReportRun] = field(default_factory=list)
+    cold_start: ColdStart | None = None
     log: LogFigures | None = None
 
     def add(self, name: str, load: Load, per_request: int) -> None:

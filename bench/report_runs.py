@@ -1,13 +1,11 @@
 """A report over many tokens beside batch detokenize of the same tokens.
 
-``python -m bench.report_runs`` runs it by itself. The report's job is a process of its own;
-service, PostgreSQL and job share the machine, as service and load generator do.
+The report's job is a process of its own; service, PostgreSQL and job share the machine, as
+service and load generator do.
 """
 
-import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +15,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from bench import cold_start
 from bench.figures import BATCH, CALLERS, Figures, ReportRun
 from bench.load import drive, request
 from bench.pinned import finished
@@ -27,6 +26,8 @@ from vault_service.client import Client
 from vault_service.client.reports import Reporting
 from vault_service.domain.report_runs import RunState
 
+DETOKENIZED: Final = "batch detokenize, addresses"
+ROWS: Final = "rows of a report"
 REPORT: Final = "breach_notification"
 SERVICE: Final = "bench.report_service"
 """What is to run as the service, so that it knows the report."""
@@ -36,19 +37,25 @@ _SLICE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """What jobs are given: a folder of outputs, a recipient, credentials."""
+    """What jobs are given: settings, with credentials, and a recipient."""
 
     environ: Mapping[str, str]
     recipient: RsaRecipient
 
 
-def measure(service: Service, folder: Path, tokens: int, runs: int, figures: Figures) -> None:
+def all_figures(folder: Path, tokens: int, runs: int, starts: int, figures: Figures) -> None:
+    """Measure on a database of its own below ``folder``, with the cold starts beside."""
+    with database(folder / "home", "reports") as store, running(store, module=SERVICE) as service:
+        jobs = prepared(service, folder, (REPORT, cold_start.REPORT))
+        measure(service, jobs, tokens, runs, figures)
+        figures.cold_start = cold_start.measure(jobs.environ, folder, starts)
+
+
+def measure(service: Service, jobs: Jobs, tokens: int, runs: int, figures: Figures) -> None:
     """Store ``tokens`` addresses; then reveal them all in batches, and in a report, ``runs``
-    times in turn."""
-    service.empty()
+    times in turn (5,000,000 rows a day are the job's budget)."""
     stored = list(_stored(service, tokens))
     service.database.vacuum()
-    jobs = prepared(service, folder, (REPORT,))
     for number in range(runs):
         seconds = 0.0
         for groups in _slices(stored):
@@ -60,11 +67,11 @@ def measure(service: Service, folder: Path, tokens: int, runs: int, figures: Fig
             if load.unexpected:
                 raise RuntimeError(f"unexpected statuses {load.unexpected}")
             seconds += load.seconds
-        figures.rate("batch detokenize, addresses", tokens / seconds)
+        figures.rate(DETOKENIZED, tokens / seconds)
         run = _run(service, jobs, number)
         if run.rows != tokens:
             raise RuntimeError(f"{run.rows} rows of {tokens} tokens")
-        figures.rate("a report's rows", run.rows / run.job.seconds)
+        figures.rate(ROWS, run.rows / run.job.seconds)
         figures.reports.append(run)
         print(
             f"  job: {run.job.cpu_seconds:.1f} s of a processor, {run.job.peak_mib:.0f} MiB",
@@ -141,26 +148,3 @@ def _run(service: Service, jobs: Jobs, number: int) -> ReportRun:
     if run.state != RunState.SUCCEEDED or run.rows is None or run.output_bytes is None:
         raise RuntimeError(f"the run {run.state}: {run.code}")
     return ReportRun(run.rows, run.output_bytes, done)
-
-
-def main() -> None:
-    """Run it by itself and print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m bench.report_runs", description=__doc__)
-    parser.add_argument("--tokens", type=int, default=1_000_000)
-    parser.add_argument("--runs", type=int, default=3)
-    arguments = parser.parse_args()
-    figures = Figures()
-    with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with (
-            database(folder / "home", "reports") as store,
-            running(store, module=SERVICE) as service,
-        ):
-            measure(service, folder, arguments.tokens, arguments.runs, figures)
-    ratios = figures.ratios("a report's rows", "batch detokenize, addresses")
-    print("report beside batch detokenize:", ", ".join(f"{ratio:.2f}" for ratio in ratios))
-
-
-if __name__ == "__main__":
-    main()
