@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from reporting_jobs.context import Context, ReportRefused, RunVault, TokenEntry
+from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.reports import Reading
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ def require_all_classes(context: Context) -> None:
     missing = sorted(set(context.vault.catalog()["data_classes"]) - context.definition.data_classes)
     if missing:
         raise ReportRefused(
-            "definition_incomplete",
+            FailureCode.DEFINITION_INCOMPLETE,
             f"The catalog has classes that the report does not read: {', '.join(missing)}. Add"
             " them to its definition and have it approved anew.",
         )

@@ -1,13 +1,14 @@
 """Puts a runner together from the settings, and opens the vault for each report's job."""
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from reporting_jobs.job_vault import JobVault
 from reporting_jobs.places import place
+from reporting_jobs.queue import sender
 from reporting_jobs.runner import Runner
 from reporting_jobs.settings import JobSettings
 from reporting_jobs.stores import FolderStore, S3Store, Store
@@ -27,13 +28,16 @@ OpenClient = Callable[[str], AbstractContextManager[Client]]
 """Opens the vault as the job of a report."""
 
 
-def runner(settings: JobSettings) -> Runner:
-    """The runner of these settings. Nothing is asked of anybody yet.
+def runner(settings: JobSettings, hand_on: Callable[[Sequence[str]], None] | None = None) -> Runner:
+    """The runner of these settings; parts go to the queue that they name, unless another
+    way to ``hand_on`` is given. Nothing is asked of anybody yet.
 
     The process is taken for a job's: its garbage collector looks less often from now on.
     While millions of rows come and go, looking through them took half of a run's time.
     """
     gc.set_threshold(*_COLLECTIONS)
+    if hand_on is None and settings.queue:
+        hand_on = sender(settings.queue)
     clients = opener(settings)
 
     @contextmanager
@@ -47,6 +51,7 @@ def runner(settings: JobSettings) -> Runner:
         key=settings.key,
         recipients=place(settings.recipients) if settings.recipients else None,
         inputs=place(settings.inputs) if settings.inputs else None,
+        hand_on=hand_on,
     )
 
 

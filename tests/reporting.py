@@ -18,6 +18,7 @@ from vault_service.client import Client, RequestRefused, Retry
 from vault_service.client.report_results import RunInfo
 from vault_service.client.report_run import RunClient
 from vault_service.client.reports import Reporting
+from vault_service.domain.report_parts import Split
 from vault_service.domain.reports import (
     Classification,
     Column,
@@ -102,7 +103,22 @@ _BREACH = ReportDefinition(
     source_digest="00",
 )
 
-DEFINITIONS: Final = {d.name: d for d in (_CHARGEBACK, _REVIEW, _PURGE, _BREACH)}
+_SCREENING = ReportDefinition(
+    name="sanctions_screening",
+    title="Screening",
+    description="Who is on a list",
+    owner="compliance",
+    purpose="regulatory_report",
+    reads=(Reading("person_name", "plain"),),
+    columns=(Column("token", Classification.TOKEN, "The token of a name"),),
+    limits=Limits(row_cap=12),
+    formats=(Format.CSV, Format.JSON, Format.PARQUET),
+    approval=True,
+    split=Split("person_name", 4),
+    source_digest="00",
+)
+
+DEFINITIONS: Final = {d.name: d for d in (_CHARGEBACK, _REVIEW, _PURGE, _BREACH, _SCREENING)}
 CHANGED: Final = {
     name: replace(definition, source_digest="01") for name, definition in DEFINITIONS.items()
 }

@@ -24,11 +24,12 @@ _AT_ONCE: Final = 32
 """Rows that are written at once, each of which may be long."""
 
 
-def pieces(rows: CheckedRows) -> Iterator[bytes]:
-    """The file, in pieces of some 64 KiB."""
+def pieces(rows: CheckedRows, *, headed: bool = True) -> Iterator[bytes]:
+    """The file, in pieces of some 64 KiB; ``headed`` by the names of its columns."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow([_written(name) for name in rows.columns])
+    if headed:
+        writer.writerow([_written(name) for name in rows.columns])
     remaining = iter(rows)
     while some := [[_written(cell) for cell in row] for row in islice(remaining, _AT_ONCE)]:
         writer.writerows(some)

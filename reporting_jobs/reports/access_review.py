@@ -9,6 +9,7 @@ import msgspec
 
 from reporting_jobs.context import Cell, Chart, Context, Output, ReportRefused, Section
 from reporting_jobs.moments import stamp
+from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.reports import (
     Classification,
     Column,
@@ -116,7 +117,9 @@ def _plan(context: Context) -> ReviewPlan:
     given = context.parameters
     first, end = given["hours_from"], given["hours_to"]
     if first >= end:
-        raise ReportRefused("parameters_invalid", "hours_from has to lie before hours_to.")
+        raise ReportRefused(
+            FailureCode.PARAMETERS_INVALID, "hours_from has to lie before hours_to."
+        )
     name = given["timezone"]
     # To the second, as the log is asked: an event is then counted if and only if it is read.
     until = context.now.replace(microsecond=0)
@@ -132,7 +135,7 @@ def _zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ReportRefused(
-            "parameters_invalid", "There is no such time zone; use an IANA name."
+            FailureCode.PARAMETERS_INVALID, "There is no such time zone; use an IANA name."
         ) from None
 
 

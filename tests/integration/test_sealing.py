@@ -56,6 +56,29 @@ async def test_leaves_are_the_events_in_the_order_of_their_positions(
     assert sum(sealed.watching.leaves) == 700
 
 
+async def test_a_row_put_far_ahead_of_the_log_does_not_hide_what_follows(
+    sealed: SealedDatabase,
+) -> None:
+    """By a superuser. It is not sealed, and so it raises the alarm (PCI-DSS 10.3.4)."""
+    first = await sealed.append(3)
+    await sealed.tamper(
+        "INSERT INTO strongroom.audit_events (position, id, occurred_at, tenant, action,"
+        " outcome, data_classes, terms, body) SELECT 1::bigint << 62, 'evt_ahead',"
+        " '2020-02-02', tenant, action, outcome, data_classes, terms, body"
+        f" FROM strongroom.audit_events WHERE position = {first[0]}"
+    )
+    sealer = sealed.sealer()
+    await sealer.seal_now()
+    second = await sealed.append(3)
+    await sealer.seal_now()
+    assert await sealed.leaves() == first + second
+    since = await sealed.reader.unsealed_since()
+    assert since is not None
+    assert since.year == 2020
+    report = await sealed.verified()
+    assert report.verdict is Verdict.TAMPERED
+
+
 async def test_more_than_a_batch_is_sealed_at_once(sealed: SealedDatabase) -> None:
     positions = await sealed.append(4100)
     await sealed.sealer().seal_now()

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from reporting_jobs.failures import FailureCode, RunFailed
+from reporting_jobs.failures import RunFailed
 from reporting_jobs.places import place, public_key
 from reporting_jobs.stores import PART_BYTES, FolderStore, S3Store
 from tests.jobs.conftest import Aws, RsaPair
+from vault_service.domain.report_failures import FailureCode
 
 NAME = "tiny/run_1/1"
 NOW = datetime(2026, 11, 25, tzinfo=UTC)

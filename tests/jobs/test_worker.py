@@ -61,7 +61,7 @@ async def test_a_schedule_makes_one_output_a_tick(
     assert len(kept) == 2
     # The hour of another report may have come meanwhile.
     run = next(run for run in vault.runs.values() if run.info["report"] == "tiny")
-    sealed = (tmp_path / "out" / run.info["location"]).read_bytes()
+    sealed = (tmp_path / "out" / run.info["locations"][0]).read_bytes()
     assert len(opened(sealed, run.order, private_key=reader.private).splitlines()) == 2501
 
 

@@ -35,7 +35,22 @@ class StartBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class HeartbeatBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of ``POST …/heartbeat``."""
+    """The body of ``POST …/heartbeat``; ``part`` of a run that was split."""
+
+    holder: str
+    part: int | None = None
+
+
+class ReleaseBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST …/release``."""
+
+    holder: str
+    reason: str
+    part: int | None = None
+
+
+class SplitBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST …/split``."""
 
     holder: str
 
@@ -47,11 +62,12 @@ class RunTokensBody(msgspec.Struct, forbid_unknown_fields=True):
     subjects: list[str] | None = None
     among: list[str] | None = None
     overdue: bool = False
+    part: int | None = None
     cursor: str | None = None
 
 
-class FinishBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of ``POST …/finish``."""
+class ResultBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST …/seal`` and ``POST …/finish``."""
 
     holder: str
     rows: int
@@ -59,6 +75,7 @@ class FinishBody(msgspec.Struct, forbid_unknown_fields=True):
     output_sha256: str
     output_bytes: int
     output_location: str
+    part: int | None = None
 
 
 class FailBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,6 +83,8 @@ class FailBody(msgspec.Struct, forbid_unknown_fields=True):
 
     holder: str
     code: str
+    reason: str | None = None
+    part: int | None = None
 
 
 BODIES: Final = (
@@ -73,8 +92,10 @@ BODIES: Final = (
     ApproveBody,
     StartBody,
     HeartbeatBody,
+    ReleaseBody,
+    SplitBody,
     RunTokensBody,
-    FinishBody,
+    ResultBody,
     FailBody,
 )
 
@@ -148,8 +169,31 @@ class ReportsAnswer(msgspec.Struct):
     request_id: str
 
 
+class SealedAnswer(msgspec.Struct):
+    """What was sealed of a run or a part, before it counts."""
+
+    rows: int
+    output_sha256: str
+    output_bytes: int
+    output_location: str
+
+
+class PartAnswer(msgspec.Struct):
+    """A part of a run, as its job is told. ``order`` is its signed work item."""
+
+    number: int
+    of: int
+    done: bool
+    leased: bool
+    attempts: int
+    sealed: SealedAnswer | None
+    order: str
+
+
 class RunAnswer(msgspec.Struct):
-    """A run as it stands now. ``binding`` is what an approval is of, field by field."""
+    """A run as it stands now. ``binding`` is what an approval is of, field by field. Only
+    the run's job is told ``part`` and ``sealed``: what it has the lease of, and what an
+    attempt before it had sealed."""
 
     id: str
     report: str
@@ -179,6 +223,10 @@ class RunAnswer(msgspec.Struct):
     output_bytes: int | None
     order: str | None
     manifest: str | None
+    parts: int
+    parts_done: int
+    part: PartAnswer | None
+    sealed: SealedAnswer | None
     created: bool
     request_id: str
 
@@ -191,6 +239,13 @@ class RunsAnswer(msgspec.Struct):
 
     runs: list[RunAnswer]
     next_cursor: str | None
+    request_id: str
+
+
+class PartsAnswer(msgspec.Struct):
+    """The answer of ``POST …/split``: no parts where the run stays whole."""
+
+    parts: list[PartAnswer]
     request_id: str
 
 

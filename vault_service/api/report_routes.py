@@ -72,8 +72,14 @@ OPERATIONS: Final = (
         None,
     ),
     Operation(
-        Endpoint(reports.output, route=f"{_RUN}/output", method="GET", action="report_output_read"),
-        "The sealed output of a run, for who asked for it and who approved it",
+        Endpoint(
+            reports.output,
+            route=f"{_RUN}/output",
+            method="GET",
+            action="report_output_read",
+            parameters=frozenset({"part"}),
+        ),
+        "The sealed output of a run, or one of its parts, for who asked for it and who approved it",
         _REFUSABLE,
         text=reports.SEALED.decode(),
     ),
@@ -91,7 +97,7 @@ OPERATIONS: Final = (
         report_jobs.start,
         "start",
         "report_started",
-        "Lease a run by its signed order, for its job",
+        "Lease a run, or a part of one, by its signed order, for its job",
         report_messages.StartBody,
     ),
     _on_run(
@@ -100,6 +106,21 @@ OPERATIONS: Final = (
         "report_refused",
         "Keep the lease of a run",
         report_messages.HeartbeatBody,
+    ),
+    _on_run(
+        report_jobs.release,
+        "release",
+        "report_refused",
+        "Give the lease back",
+        report_messages.ReleaseBody,
+    ),
+    _on_run(
+        report_jobs.split,
+        "split",
+        "report_refused",
+        "Cut a heavy run into parts, and tell them",
+        report_messages.SplitBody,
+        report_messages.PartsAnswer,
     ),
     _on_run(
         report_jobs.run_tokens,
@@ -126,11 +147,18 @@ OPERATIONS: Final = (
         report_messages.RightsAnswer,
     ),
     _on_run(
+        report_jobs.seal,
+        "seal",
+        "report_refused",
+        "Tell what is sealed and about to be published",
+        report_messages.ResultBody,
+    ),
+    _on_run(
         report_jobs.finish,
         "finish",
         "report_refused",
-        "End a run well; the answer has its signed manifest",
-        report_messages.FinishBody,
+        "End a run well, or a part of one; the run's answer has its signed manifest",
+        report_messages.ResultBody,
     ),
     _on_run(
         report_jobs.fail,

@@ -191,13 +191,16 @@ def output(
     path: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")
     ],
+    part: Annotated[
+        int | None, typer.Option(min=1, help="One part alone, of a run that was split.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the sealed output of a run to a file. Only the recipient's key opens it."""
     partial = path.with_name(f".{path.name}.part")
     with _reporting() as reporting:
         try:
-            written = reporting.output(run_id, partial)
+            written = reporting.output(run_id, partial, part=part)
             partial.replace(path)
         except OSError as error:
             stop(f"Cannot write {path}: {error.strerror}.")
@@ -253,8 +256,9 @@ def _doing(run: RunInfo) -> str:
     if run.state in ENDS:
         return f"{run.id} has ended"
     waits = "waits for an approval" if run.needs_approval and run.state == "requested" else None
+    done = f", {run.parts_done} of {run.parts} parts done" if run.parts else ""
     read = f", {run.revealed} tokens read" if run.revealed else ""
-    return f"{run.id} {waits or _WAITING[RunState(run.state)]}{read}"
+    return f"{run.id} {waits or _WAITING[RunState(run.state)]}{done}{read}"
 
 
 def _show(run: RunInfo, as_json: bool) -> None:

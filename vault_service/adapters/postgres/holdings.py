@@ -54,6 +54,10 @@ class PostgresHoldings:
         ]
         if query.among is not None:
             mine.append(_columns.token == _any(query.among))
+        if query.within is not None and query.within.after is not None:
+            mine.append(_columns.token > query.within.after)
+        if query.within is not None and query.within.until is not None:
+            mine.append(_columns.token <= query.within.until)
         ordered = sa.select(tokens).where(*mine).order_by(_columns.token)
         walked = ordered.limit(self._walked).subquery()
         wanted = (
@@ -140,6 +144,30 @@ class PostgresHoldings:
         if len(rows) < query.limit:
             return rows, None
         return rows, f"{rows[-1].token}{_BETWEEN}{rows[-1].subject}"
+
+    async def boundaries(self, tenant: str, data_class: str, size: int, most: int) -> Sequence[str]:
+        """See :class:`~vault_service.domain.report_ports.HoldingsReader`."""
+        theirs = (_columns.tenant == tenant, _columns.data_class == data_class)
+        counting = sa.select(sa.func.count()).select_from(tokens).where(*theirs)
+        numbered = (
+            sa.select(
+                _columns.token,
+                sa.func.row_number().over(order_by=_columns.token).label("place"),
+            )
+            .where(*theirs)
+            .subquery()
+        )
+        async with self._database.transaction(tenant) as connection:
+            await connection.execute(_SLOW)
+            count = (await connection.execute(counting)).scalar_one()
+            size = max(size, -(-count // most))
+            ends = (
+                sa.select(numbered.c.token)
+                .where(numbered.c.place % size == 0, numbered.c.place < count)
+                .order_by(numbered.c.token)
+                .limit(most - 1)
+            )
+            return list((await connection.execute(ends)).scalars())
 
     async def holdings(
         self, tenant: str, retained_since: Mapping[str, datetime], at: datetime

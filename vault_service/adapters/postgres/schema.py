@@ -278,6 +278,7 @@ report_runs = sa.Table(
     _text("output_sha256", nullable=True),
     _number("output_bytes", nullable=True),
     *(_text(name, nullable=True) for name in ("output_location", "work_order", "manifest")),
+    *(sa.Column(name, sa.Integer, nullable=False) for name in ("parts", "parts_done")),
     sa.Index(
         "report_runs_one",
         *("tenant", "report", "parameters_sha256", "period", "format", "recipient"),
@@ -285,6 +286,24 @@ report_runs = sa.Table(
         postgresql_where=sa.text("state IN ('requested', 'approved', 'running', 'succeeded')"),
     ),
     sa.Index("report_runs_newest", "tenant", "id"),
+)
+
+report_parts = sa.Table(
+    "report_parts",
+    metadata,
+    *(_text(name, primary_key=True) for name in ("tenant", "run")),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    *(_text(name, nullable=True) for name in ("after", "until")),
+    _text("work_order"),
+    sa.Column("done", sa.Boolean, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    _text("lease_holder", nullable=True),
+    _time("lease_until", nullable=True),
+    _number("rows", nullable=True),
+    _text("output_sha256", nullable=True),
+    _number("output_bytes", nullable=True),
+    _text("output_location", nullable=True),
+    sa.Column("version", sa.Integer, nullable=False),
 )
 
 report_approvals = sa.Table(
