@@ -100,10 +100,12 @@ def test_a_report_is_made_where_it_is_asked_for(office: Office) -> None:
     office.server.caller("checkout").tokenize("pan", cards(30, seed=90))
     ask = ("run", "pci_inventory", "--recipient", office.reader.recipient.name, "--format", "csv")
     made = office.told(OFFICER, *ask, "--local")
-    assert (made["state"], made["created"], made["attempts"]) == ("succeeded", True, 1)
-    assert office.opened(made["id"]).startswith("data_class,") or made["rows"] > 0
+    assert (made["state"], made["attempts"]) == ("succeeded", 1)
+    lines = office.opened(made["id"]).splitlines()
+    assert len(lines) == 1 + made["rows"] > 1
+    assert "pan" in {cell for line in lines for cell in line.split(",")}
     again = office.told(OFFICER, *ask, "--local", "--wait")
-    assert (again["id"], again["created"], again["attempts"]) == (made["id"], False, 1)
+    assert (again["id"], again["attempts"]) == (made["id"], 1)
 
 
 def test_a_report_with_values_is_made_once_it_is_approved(office: Office) -> None:
@@ -117,7 +119,8 @@ def test_a_report_with_values_is_made_once_it_is_approved(office: Office) -> Non
     assert (waiting["state"], waiting["attempts"]) == ("requested", 0)
     approved = office.command(LEAD, "approve", waiting["id"], "--yes", "--json")
     assert json.loads(approved.stdout)["state"] == "approved"
-    assert [waiting["id"]] == [each["id"] for each in office.told(LEAD, "list", "--state", "approved")]
+    found = office.told(LEAD, "list", "--state", "approved")
+    assert [each["id"] for each in found] == [waiting["id"]]
     made = office.told(OFFICER, *ask)
     assert (made["id"], made["state"], made["rows"]) == (waiting["id"], "succeeded", 3)
     lines = office.opened(made["id"]).splitlines()
