@@ -19,6 +19,10 @@ const REPORTS = {
   subject_access: [null, 1024],
 };
 
+// Reports whose heavy runs are cut into parts, which their functions put on the queue.
+const SPLIT = ["sanctions_screening"];
+const QUEUE_URL = { STRONGROOM_REPORT_QUEUE_URL: { Ref: "ReportQueue" } };
+
 const bucket = "${self:custom.bucket}";
 
 const camel = (name) => name.replace(/(^|_)([a-z])/g, (_, __, letter) => letter.toUpperCase());
@@ -42,6 +46,10 @@ const statements = (logGroup, report) => [
     sub(`arn:\${AWS::Partition}:s3:::${bucket}/outputs/${report}/*`),
   ),
   allow("s3:ListBucketMultipartUploads", sub(`arn:\${AWS::Partition}:s3:::${bucket}`)),
+  // Whether an attempt that was killed had published its output; what is in it, no job reads.
+  allow("s3:ListBucket", sub(`arn:\${AWS::Partition}:s3:::${bucket}`), {
+    Condition: { StringLike: { "s3:prefix": `outputs/${report}/*` } },
+  }),
   allow("s3:GetObject", [
     sub(`arn:\${AWS::Partition}:s3:::${bucket}/recipients/*`),
     sub(`arn:\${AWS::Partition}:s3:::${bucket}/inputs/*`),
@@ -198,6 +206,7 @@ const worker = "strongroom-reports-queue-worker-${sls:stage}";
 
 for (const [name, [schedule, memory]] of Object.entries(REPORTS)) {
   const events = schedule === null ? [] : [{ schedule: { rate: [schedule], enabled: true } }];
+  const splits = SPLIT.includes(name);
   add(
     name,
     name,
@@ -208,11 +217,17 @@ for (const [name, [schedule, memory]] of Object.entries(REPORTS)) {
       maximumRetryAttempts: 2,
       maximumEventAge: 21600,
       onError: arn("ReportDeadLetters"),
+      ...(splits ? { environment: QUEUE_URL } : {}),
       events,
     },
     {
       role: `report-${hyphens(name)}`,
-      policy: [allow("sqs:SendMessage", arn("ReportDeadLetters"))],
+      policy: [
+        allow(
+          "sqs:SendMessage",
+          splits ? [arn("ReportDeadLetters"), arn("ReportQueue")] : arn("ReportDeadLetters"),
+        ),
+      ],
       // The queue's worker takes this role on to ask the vault as this report's job.
       trusted: [
         { Effect: "Allow", Principal: { AWS: arn("QueueWorkerRole") }, Action: "sts:AssumeRole" },
@@ -229,6 +244,7 @@ add(
   {
     reservedConcurrency: 4,
     environment: {
+      ...QUEUE_URL,
       STRONGROOM_REPORT_ROLE_ARN: sub(
         "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/report-{report}",
       ),
@@ -248,7 +264,12 @@ add(
     role: worker,
     policy: [
       allow(
-        ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+        [
+          "sqs:ReceiveMessage",
+          "sqs:DeleteMessage",
+          "sqs:GetQueueAttributes",
+          "sqs:SendMessage",
+        ],
         arn("ReportQueue"),
       ),
       allow(

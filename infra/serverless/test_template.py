@@ -45,6 +45,7 @@ OF_ANY_JOB: Final = NETWORK | {
     "s3:PutObjectRetention",
     "s3:AbortMultipartUpload",
     "s3:ListBucketMultipartUploads",
+    "s3:ListBucket",
     "s3:GetObject",
     "kms:GenerateDataKey",
 }
@@ -52,6 +53,7 @@ OF_THE_WORKER: Final = OF_ANY_JOB | {
     "sqs:ReceiveMessage",
     "sqs:DeleteMessage",
     "sqs:GetQueueAttributes",
+    "sqs:SendMessage",
     "sts:AssumeRole",
 }
 
@@ -177,6 +179,29 @@ def test_a_role_may_do_what_its_function_does_and_nothing_else(
         if "s3:PutObject" in as_list(each["Action"]):
             place = each["Resource"]["Fn::Sub"].partition("/outputs/")[2]
             assert place == ("*/*" if name == "queue_worker" else f"{name}/*")
+        if each["Action"] == "s3:ListBucket":
+            place = "*" if name == "queue_worker" else name
+            assert each["Condition"] == {"StringLike": {"s3:prefix": f"outputs/{place}/*"}}
+
+
+def test_reports_that_split_put_their_parts_on_the_queue_and_no_others(
+    resources: dict[str, Any],
+) -> None:
+    queue = {"Fn::GetAtt": ["ReportQueue", "Arn"]}
+    senders, told = set(), set()
+    for name in [*definitions(), "queue_worker"]:
+        role = of_type(resources, "AWS::IAM::Role")[f"{camel(name)}Role"]
+        if any(
+            "sqs:SendMessage" in as_list(each["Action"]) and queue in as_list(each["Resource"])
+            for each in statements(role)
+        ):
+            senders.add(name)
+        function = of_type(resources, "AWS::Lambda::Function")[f"{camel(name)}LambdaFunction"]
+        url = function["Environment"]["Variables"].get("STRONGROOM_REPORT_QUEUE_URL")
+        if url == {"Ref": "ReportQueue"}:
+            told.add(name)
+    split = {name for name, found in definitions().items() if found.split is not None}
+    assert senders == told == split | {"queue_worker"}
 
 
 def test_no_role_decrypts_deletes_or_is_taken_on_by_others(resources: dict[str, Any]) -> None:

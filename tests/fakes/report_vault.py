@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qs
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -165,6 +166,8 @@ class ReportVault(ScriptedServer):
             return problem(403, "access_denied")
         if path == "/v1/detokenize":
             return self._detokenize(seen)
+        if path == "/v1/reports/runs":
+            return self._listed(parse_qs(seen.path.partition("?")[2]))
         if path.startswith("/v1/reports/runs/"):
             run_id, _, verb = path.removeprefix("/v1/reports/runs/").partition("/")
             self._wait(verb, self.stuck_before)
@@ -178,6 +181,15 @@ class ReportVault(ScriptedServer):
         if path.startswith("/v1/reports/") and path.endswith("/runs"):
             return self._requested(path.split("/")[3], seen.json)
         return problem(404, "not_found")
+
+    def _listed(self, query: dict[str, list[str]]) -> Reply:
+        with self._state:
+            found = [
+                self._told(run).json
+                for run in self.runs.values()
+                if run.info["report"] in query["report"] and run.info["state"] in query["state"]
+            ]
+        return Reply(json={"runs": found, "next_cursor": None})
 
     def _wait(self, verb: str, where: set[str]) -> None:
         if verb in where:
@@ -208,7 +220,7 @@ class ReportVault(ScriptedServer):
             return self._told(run)
 
     def _told(self, run: FakeRun, at: FakeLease | None = None) -> Reply:
-        approved = run.info["state"] != "requested"
+        approved = run.info["state"] != "requested" or not run.info["needs_approval"]
         told = {**run.info, "order": run.order if approved else None}
         told |= {"attempts": run.attempts, "parts": len(run.parts)}
         told |= {"parts_done": sum(part.done for part in run.parts)}
@@ -302,7 +314,8 @@ class ReportVault(ScriptedServer):
             self.refused.append(body["order"])
             return problem(403, "access_denied")
         state = run.info["state"]
-        if state not in ("running", "approved") or (isinstance(at, FakePart) and at.done):
+        waits = ("running", "approved") if run.info["needs_approval"] else ("requested", "running")
+        if state not in waits or (isinstance(at, FakePart) and at.done):
             return self._told(run, at)
         if at is run and run.parts:
             return self._told(run, at)

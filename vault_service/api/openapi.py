@@ -46,11 +46,14 @@ _TEXTS: Final = {
 
 # What the use cases check beyond the types, by schema and property. Rules of values and
 # of texts kept in clear are in no schema: errors name them.
-_LIMIT_PARAMETER: Final = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}
 _COUNT: Final = {"minItems": 1, "maxItems": MAX_ITEMS}
 _TEXT: Final = {"minLength": 1, "maxLength": MAX_TEXT}
 _HOLDER: Final = {"pattern": "^[A-Za-z0-9_-]{8,64}$"}
 _PART: Final = {"minimum": 1, "maximum": MAX_PARTS}
+_NUMBERS: Final = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+    "part": {"type": "integer", **_PART},
+}
 _REASON: Final = {"enum": [reason.value for reason in FailureCode]}
 _LIMITS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "TokenizeBody": {"items": _COUNT, "mode": {"enum": ["partial", "atomic"]}},
@@ -205,7 +208,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             "name": name,
             "in": "query",
             "required": False,
-            "schema": _LIMIT_PARAMETER if name == "limit" else {"type": "string", **_TEXT},
+            "schema": _NUMBERS.get(name, {"type": "string", **_TEXT}),
         }
         for name in sorted(endpoint.parameters)
     ]

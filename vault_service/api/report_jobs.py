@@ -12,17 +12,16 @@ from vault_service.api.report_answers import (
     rights_answer,
     token_answer,
 )
-from vault_service.api.report_messages import (
+from vault_service.api.report_bodies import (
     FailBody,
     HeartbeatBody,
-    InventoryAnswer,
     ReleaseBody,
     ResultBody,
-    RunTokensAnswer,
     RunTokensBody,
     SplitBody,
     StartBody,
 )
+from vault_service.api.report_messages import InventoryAnswer, RunTokensAnswer
 from vault_service.api.reports import run_id, told
 from vault_service.api.wire import decode, malformed
 from vault_service.domain.errors import Code

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vault_service.api import report_jobs, report_messages, reports
+from vault_service.api import report_bodies, report_jobs, report_messages, reports
 from vault_service.api.endpoint import Endpoint, Handler
 from vault_service.api.openapi import ALWAYS, Operation
 from vault_service.domain.access import Action
@@ -41,7 +41,7 @@ OPERATIONS: Final = (
         ),
         "Ask for a run; the same request finds the run that is there",
         (201, *_REFUSABLE),
-        report_messages.RunBody,
+        report_bodies.RunBody,
         report_messages.RunAnswer,
     ),
     Operation(
@@ -62,7 +62,7 @@ OPERATIONS: Final = (
         "approve",
         Action.APPROVE_REPORT,
         "Approve a run as it was seen",
-        report_messages.ApproveBody,
+        report_bodies.ApproveBody,
     ),
     _on_run(
         reports.reject,
@@ -98,28 +98,28 @@ OPERATIONS: Final = (
         "start",
         "report_started",
         "Lease a run, or a part of one, by its signed order, for its job",
-        report_messages.StartBody,
+        report_bodies.StartBody,
     ),
     _on_run(
         report_jobs.heartbeat,
         "heartbeat",
         "report_refused",
         "Keep the lease of a run",
-        report_messages.HeartbeatBody,
+        report_bodies.HeartbeatBody,
     ),
     _on_run(
         report_jobs.release,
         "release",
         "report_refused",
         "Give the lease back",
-        report_messages.ReleaseBody,
+        report_bodies.ReleaseBody,
     ),
     _on_run(
         report_jobs.split,
         "split",
         "report_refused",
         "Cut a heavy run into parts, and tell them",
-        report_messages.SplitBody,
+        report_bodies.SplitBody,
         report_messages.PartsAnswer,
     ),
     _on_run(
@@ -127,7 +127,7 @@ OPERATIONS: Final = (
         "tokens",
         "report_tokens_read",
         "Tokens of a class that the report declares, without values",
-        report_messages.RunTokensBody,
+        report_bodies.RunTokensBody,
         report_messages.RunTokensAnswer,
     ),
     _on_run(
@@ -151,20 +151,20 @@ OPERATIONS: Final = (
         "seal",
         "report_refused",
         "Tell what is sealed and about to be published",
-        report_messages.ResultBody,
+        report_bodies.ResultBody,
     ),
     _on_run(
         report_jobs.finish,
         "finish",
         "report_refused",
         "End a run well, or a part of one; the run's answer has its signed manifest",
-        report_messages.ResultBody,
+        report_bodies.ResultBody,
     ),
     _on_run(
         report_jobs.fail,
         "fail",
         "report_refused",
         "End a run as failed",
-        report_messages.FailBody,
+        report_bodies.FailBody,
     ),
 )

@@ -8,7 +8,8 @@ from vault_service.api.audit import time_of
 from vault_service.api.endpoint import Answer, Call
 from vault_service.api.limits import refuse_sensitive, whole_number
 from vault_service.api.report_answers import report_answer, run_answer
-from vault_service.api.report_messages import ApproveBody, ReportsAnswer, RunBody, RunsAnswer
+from vault_service.api.report_bodies import ApproveBody, RunBody
+from vault_service.api.report_messages import ReportsAnswer, RunsAnswer
 from vault_service.api.wire import decode, malformed
 from vault_service.domain.report_parts import MAX_PARTS, Part
 from vault_service.domain.report_runs import RUN_ID, Run, RunState

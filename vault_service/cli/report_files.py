@@ -49,8 +49,8 @@ def open_output(
 ) -> None:
     """Open a sealed output with the recipient's key.
 
-    The parts of a run that was split become one file. It is written for its owner alone, and only where it is whole and of the manifest's
-    run. Exits 1 where it does not open.
+    The parts of a run that was split become one file. It is written for its owner alone,
+    and only where it is whole and of the manifest's run. Exits 1 where it does not open.
     """
     try:
         from reporting_jobs import sealing

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from vault_service.adapters.postgres.audit import append_events
 from vault_service.adapters.postgres.engine import Database
-from vault_service.adapters.postgres.schema import report_parts, report_runs
+from vault_service.adapters.postgres.report_tables import report_parts, report_runs
 from vault_service.domain.events import AuditEvent
 from vault_service.domain.report_parts import Part
 from vault_service.domain.report_ports import PartChange

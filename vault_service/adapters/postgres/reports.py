@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from vault_service.adapters.postgres.audit import append_event, append_events
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.report_parts import values_of
-from vault_service.adapters.postgres.schema import (
+from vault_service.adapters.postgres.report_tables import (
     report_approvals,
     report_parts,
     report_reads,
