@@ -58,8 +58,8 @@ async def test_a_schedule_makes_one_output_a_tick(
     # The worker keeps its own clock too: an hour that begins meanwhile has a run of its own.
     for period in ("2026-11-25T06:00:00Z", "2026-11-25T07:00:00Z"):
         [run_id] = [
-            id
-            for id, run in vault.runs.items()
+            named
+            for named, run in vault.runs.items()
             if (run.info["report"], run.info["period"]) == ("tiny", period)
         ]
         kept = (tmp_path / "out" / "tiny" / run_id).rglob("*")
