@@ -33,4 +33,5 @@ if __name__ == "__main__":
         http=BoundedProtocol,
         access_log=False,
         log_config=None,
+        timeout_worker_healthcheck=60,
     )
