@@ -125,6 +125,10 @@ CHANGED: Final = {
 """The same reports made by other code."""
 
 
+NOSY: Final = {"chargeback_file": replace(_CHARGEBACK, reads_rights=True)}
+"""A report that declares that it reads rights, whose job the policies do not let read the log."""
+
+
 def create() -> FastAPI:
     """The service on these reports."""
     return create_service(definitions=DEFINITIONS)
@@ -135,12 +139,18 @@ def create_changed() -> FastAPI:
     return create_service(definitions=CHANGED)
 
 
+def create_nosy() -> FastAPI:
+    """The service on the report that reads what its job may not."""
+    return create_service(definitions=NOSY)
+
+
 _UVICORN: Final = (
     "import os, uvicorn; uvicorn.run('tests.reporting:{}', factory=True, host='127.0.0.1',"
     " port=int(os.environ['STRONGROOM_PORT']), access_log=False, log_config=None)"
 )
 PROGRAM: Final = _UVICORN.format("create")
 PROGRAM_CHANGED: Final = _UVICORN.format("create_changed")
+PROGRAM_NOSY: Final = _UVICORN.format("create_nosy")
 _ONCE: Final = Retry(attempts=1)
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from reporting_jobs.context import Cell, Chart, Context, Output, ReportRefused, Section
-from reporting_jobs.moments import stamp
+from reporting_jobs.moments import days_back, stamp
 from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.reports import (
     Classification,
@@ -49,15 +49,7 @@ DEFINITION = ReportDefinition(
     limits=Limits(row_cap=50_000, minimum_group=1),
     formats=(Format.PDF, Format.CSV, Format.JSON, Format.PARQUET),
     parameters=(
-        Parameter(
-            "days",
-            ParameterType.INTEGER,
-            "How many days back; compared with as many before",
-            required=False,
-            default=90,
-            lowest=1,
-            highest=730,
-        ),
+        days_back("How many days back; compared with as many before"),
         Parameter(
             "rise_percent",
             ParameterType.INTEGER,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from reporting_jobs.context import Cell, Chart, Context, Output, ReportRefused, Section
 from reporting_jobs.moments import calendar_date
-from reporting_jobs.people import PEOPLE_AT_ONCE, batches, values_of
+from reporting_jobs.people import PEOPLE_AT_ONCE, batches, revealed, values_of
 from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.report_parts import Split
 from vault_service.domain.reports import (
@@ -115,10 +115,10 @@ def make(context: Context) -> Output:
 
 
 def _hits(context: Context, screening: "Screening", counted: list[int]) -> Iterator[Sequence[Cell]]:
-    for page in context.vault.tokens(_NAME):
+    for page, names in revealed(context.vault, context.vault.tokens(_NAME), "plain"):
         subjects = {entry.subject for entry in page if entry.subject is not None}
         births = _births(context, sorted(subjects))
-        for entry, name in values_of(context.vault, page, "plain"):
+        for entry, name in names:
             born = births.get(entry.subject, ()) if entry.subject is not None else ()
             for entry_id, score in screening.hits(name, born):
                 counted[1] += 1

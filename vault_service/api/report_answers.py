@@ -159,11 +159,7 @@ def _sealed(made: Run | Part) -> SealedAnswer | None:
 def token_answer(entry: TokenEntry) -> TokenRowAnswer:
     """A token's entry as it is answered."""
     return TokenRowAnswer(
-        entry.token,
-        entry.created_at.isoformat(),
-        entry.subject,
-        dict(entry.tags),
-        _time(entry.expires_at),
+        entry.token, entry.created_at, entry.subject, entry.tags, entry.expires_at
     )
 
 

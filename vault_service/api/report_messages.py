@@ -1,5 +1,7 @@
 """What the routes of reports answer. Times are RFC 3339 in UTC."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -158,10 +160,10 @@ class TokenRowAnswer(msgspec.Struct, omit_defaults=True):
     """What is stored beside a value."""
 
     token: str
-    created_at: str
+    created_at: datetime
     subject: str | None = None
-    tags: dict[str, str] = {}
-    expires_at: str | None = None
+    tags: Mapping[str, str] = {}
+    expires_at: datetime | None = None
 
 
 class RunTokensAnswer(msgspec.Struct):

@@ -1,5 +1,6 @@
 """What the routes of reports answer, typed. Times are RFC 3339 in UTC."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -155,10 +156,10 @@ class TokenRow(msgspec.Struct, frozen=True):
     """What is stored beside a value."""
 
     token: str
-    created_at: str
+    created_at: datetime
     subject: str | None = None
     tags: dict[str, str] = {}
-    expires_at: str | None = None
+    expires_at: datetime | None = None
 
 
 class TokenPage(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ with Client() as vault:                      # of the principal job:<report>
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from vault_service.client import calls, operations, report_operations
 from vault_service.client.errors import RequestRefused
 from vault_service.client.exchange import Steps
 from vault_service.client.report_lease import RunLease
-from vault_service.client.report_results import HoldingRow, TokenRow
+from vault_service.client.report_results import HoldingRow, TokenPage, TokenRow
 from vault_service.domain.access import PolicySource
 from vault_service.domain.errors import Code
 from vault_service.domain.holdings import Holding, TokenEntry
@@ -70,26 +71,26 @@ class RunClient(RunLease):
         among: Sequence[str] | None,
         overdue: bool,
     ) -> Iterator[Sequence[TokenEntry]]:
-        cursor = None
-        while True:
-            steps = report_operations.token_page(
-                self.run.id,
-                {
-                    "data_class": data_class,
-                    "subjects": None if subjects is None else list(subjects),
-                    "among": None if among is None else list(among),
-                    "overdue": overdue,
-                    "part": self._part,
-                    "cursor": cursor,
-                },
-                self._client.retry,
+        def asked(cursor: str | None) -> Future[TokenPage]:
+            fields = {
+                "data_class": data_class,
+                "subjects": None if subjects is None else list(subjects),
+                "among": None if among is None else list(among),
+                "overdue": overdue,
+                "part": self._part,
+                "cursor": cursor,
+            }
+            return self._client.submit(
+                report_operations.token_page(self.run.id, fields, self._client.retry)
             )
-            page = self._client.run(steps)
+
+        coming: Future[TokenPage] | None = asked(None)
+        while coming is not None:
+            page = coming.result()
+            # The next one comes while this one is worked on.
+            coming = None if page.next_cursor is None else asked(page.next_cursor)
             if page.tokens:
                 yield [_entry(page.data_class, row) for row in page.tokens]
-            cursor = page.next_cursor
-            if cursor is None:
-                return
 
     def reveal(self, tokens: Sequence[str], form: str) -> Sequence[str | None]:
         """Values in order, in a declared form, for the definition's purpose; ``None`` for
@@ -177,14 +178,7 @@ def _batches(asked: Sequence[str] | None) -> Iterator[Sequence[str]]:
 
 
 def _entry(data_class: str, row: TokenRow) -> TokenEntry:
-    return TokenEntry(
-        row.token,
-        data_class,
-        row.subject,
-        row.tags,
-        datetime.fromisoformat(row.created_at),
-        None if row.expires_at is None else datetime.fromisoformat(row.expires_at),
-    )
+    return TokenEntry(row.token, data_class, row.subject, row.tags, row.created_at, row.expires_at)
 
 
 def _holding(row: HoldingRow) -> Holding:

@@ -20,7 +20,7 @@ from vault_service.services.context import RequestContext
 from vault_service.services.report_fence import JobFence, OpenRun
 from vault_service.services.report_runs import Runs
 
-PAGE: Final = 1000
+PAGE: Final = 10_000
 MAX_SUBJECTS: Final = 1000
 MAX_AMONG: Final = 1000
 
