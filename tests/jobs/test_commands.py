@@ -100,12 +100,12 @@ def test_a_report_is_made_where_it_is_asked_for(office: Office) -> None:
     office.server.caller("checkout").tokenize("pan", cards(30, seed=90))
     ask = ("run", "pci_inventory", "--recipient", office.reader.recipient.name, "--format", "csv")
     made = office.told(OFFICER, *ask, "--local")
-    assert (made["state"], made["attempts"]) == ("succeeded", 1)
+    assert (made["state"], made["attempts"], made["created"]) == ("succeeded", 1, True)
     lines = office.opened(made["id"]).splitlines()
     assert len(lines) == 1 + made["rows"] > 1
     assert "pan" in {cell for line in lines for cell in line.split(",")}
     again = office.told(OFFICER, *ask, "--local", "--wait")
-    assert (again["id"], again["attempts"]) == (made["id"], 1)
+    assert (again["id"], again["attempts"], again["created"]) == (made["id"], 1, False)
 
 
 def test_a_report_with_values_is_made_once_it_is_approved(office: Office) -> None:

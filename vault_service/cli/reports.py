@@ -107,7 +107,8 @@ def run_report(
             period=period,
             row_cap=row_cap,
         )
-        if not run.created and not as_json:
+        created = run.created
+        if not created and not as_json:
             typer.echo(
                 f"This run was asked for before, on {run.requested_at[:19]}Z; for another one,"
                 " name a --period.",
@@ -118,7 +119,8 @@ def run_report(
             run = reporting.run(run.id)
         if wait:
             run = _ended(reporting, run)
-    _show(run, as_json)
+    # What has become of it since does not tell whether this was the first request for it.
+    _show(msgspec.structs.replace(run, created=created), as_json)
     if (wait or (local and run.order is not None)) and run.state != RunState.SUCCEEDED:
         raise typer.Exit(1)
 
