@@ -115,7 +115,8 @@ def test_checkpoints_are_locked_in_the_audit_account(applied: Applied, endpoint:
         bucket = f"strongroom-test-{kind}-{AUDIT_ACCOUNT}"
         lock = s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
         assert lock["ObjectLockEnabled"] == "Enabled"
-        assert lock["Rule"]["DefaultRetention"] == {"Mode": "COMPLIANCE", "Days": 1}
+        retention = lock["Rule"]["DefaultRetention"]
+        assert (retention["Mode"], retention["Days"]) == ("COMPLIANCE", 1)
     here = {each["Name"] for each in client(endpoint, "s3", ACCOUNT).list_buckets()["Buckets"]}
     assert here == {f"strongroom-test-reports-{ACCOUNT}"}
 
@@ -149,9 +150,13 @@ def test_serverless_finds_its_parameters(applied: Applied, endpoint: str) -> Non
 
 
 def environment(applied: Applied, family: str, certificate: Path) -> dict[str, str]:
-    """What the first container of a task is given, as production gives it."""
+    """What a task's container of the same name is given, as production gives it."""
     task = applied.state()[f"module.vault.module.service.aws_ecs_task_definition.{family}"]
-    container = json.loads(task["values"]["container_definitions"])[0]
+    (container,) = [
+        each
+        for each in json.loads(task["values"]["container_definitions"])
+        if each["name"] == family
+    ]
     assert "secrets" not in container
     given = {each["name"]: each["value"] for each in container["environment"]}
     bundle = "/etc/strongroom/rds-global-bundle.pem"
