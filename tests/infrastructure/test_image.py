@@ -144,7 +144,8 @@ try:
     subprocess.run("true", shell=True)
 except FileNotFoundError:
     print("no shell")
-print([name for name in ("pip", "ensurepip", "setuptools", "pytest") if importlib.util.find_spec(name)])
+names = ("pip", "ensurepip", "setuptools", "pytest")
+print([name for name in names if importlib.util.find_spec(name)])
 """
     done = run(image, "-c", program)
     user = image.user
@@ -167,7 +168,7 @@ def test_it_refuses_to_start_as_it_is_made_without_settings(image: Built) -> Non
 
 
 @pytest.fixture
-def served(image: Built, serve: Serve) -> Iterator[Server]:
+def served(image: Built, serve: Serve) -> Server:
     """The service of the image, on a real PostgreSQL."""
     server = serve(start=False)
     server.home.mkdir(mode=0o700)
