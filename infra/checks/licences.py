@@ -59,7 +59,7 @@ def licence_of(package: Package, known: Rules) -> str:
     texts = [*metadata.get_all("License-Expression", []), *metadata.get_all("License", [])]
     texts += [text.rpartition(" :: ")[2] for text in metadata.get_all("Classifier") or ()
               if text.startswith("License :: ")]  # fmt: skip
-    for text in texts:
+    for text in map(str, texts):
         spelled = known.spelled.get(text.strip(), text.strip())
         if spelled and _is_expression(spelled):
             return spelled
