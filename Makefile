@@ -3,10 +3,11 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint infra-check package soak lock clean
+.PHONY: help demo test bench lint infra-check sbom package soak lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
+CHECKS := .venv-checks
 CODE := vault_service reporting_jobs
 CHECKED := $(CODE) bench infra tests
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -36,11 +37,12 @@ lint: $(VENV)/dev.stamp ## Check style, types, floors, security and dependencies
 	$(BIN)/bandit --quiet --configfile pyproject.toml --confidence-level medium --recursive $(CODE)
 	$(BIN)/deptry $(CODE)
 
-infra-check: $(VENV)/dev.stamp package ## Check the image's recipe, the Lambdas' template and Terraform
-	$(BIN)/python -m pytest -q tests/architecture/test_dockerfile.py
+infra-check: $(VENV)/dev.stamp $(CHECKS)/checks.stamp package ## Check Terraform, image, SBOM, licences, secrets
 	npm ci --no-audit --no-fund --prefix infra/serverless
-	$(BIN)/python -m pytest -q -p no:cacheprovider infra/serverless
-	$(BIN)/python -m pytest -q -n 2 tests/infrastructure
+	$(BIN)/python -m infra.checks
+
+sbom: $(VENV)/dev.stamp ## Make the SBOM and the licence list from the lock and the packages
+	$(BIN)/python -m infra.checks --write
 
 package: $(VENV)/dev.stamp ## Build what Lambda runs, for arm64, into build/lambda
 	$(BIN)/python infra/serverless/artefact.py build/lambda
@@ -53,14 +55,16 @@ lock: $(VENV)/dev.stamp ## Resolve the dependencies anew, within what pyproject.
 	$(COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
 	$(RESOLVE) --extra reports --constraints requirements.lock \
 		--output-file infra/serverless/requirements.lock
+	$(LOCK) infra/checks/requirements.in --output-file infra/checks/requirements.lock
 
 COMPILE = $(RESOLVE) --all-extras
-RESOLVE = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal \
+RESOLVE = $(LOCK) pyproject.toml
+LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal \
 	--python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock"
 
 clean: ## Remove the virtual environment and every cache (not .strongroom)
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) $(CHECKS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 		.import_linter_cache .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -82,4 +86,11 @@ $(VENV)/runtime.stamp: requirements.lock $(PROJECT) | $(BIN)/python
 $(VENV)/dev.stamp: requirements-dev.lock $(PROJECT) | $(BIN)/python
 	$(PIP) install --quiet --no-deps --require-hashes --requirement requirements-dev.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# checkov, detect-secrets and hadolint pin libraries that the service needs newer.
+$(CHECKS)/checks.stamp: infra/checks/requirements.lock | $(BIN)/python
+	$(BIN)/python -m venv --clear $(CHECKS)
+	$(CHECKS)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --no-deps \
+		--require-hashes --requirement infra/checks/requirements.lock
 	@touch $@

@@ -31,7 +31,13 @@ def main() -> int:
     parser.add_argument(
         "--plan", type=Path, metavar="FILE", help="judge this plan (terraform show -json)"
     )
+    parser.add_argument(
+        "--write", action="store_true", help="make the SBOM and the licence list anew, no more"
+    )
     arguments = parser.parse_args()
+    if arguments.write:
+        steps.write()
+        return _HELD
     unknown = [name for name in arguments.step if name not in steps.STEPS]
     if unknown:
         parser.error(f"no such step: {', '.join(unknown)}")

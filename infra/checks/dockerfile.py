@@ -54,12 +54,14 @@ def own(read: recipe.Recipe) -> Iterator[Finding]:
             yield Finding("needs-no-shell", name, "goes through a shell; name the program")
     user = image.last("USER")
     numbers = user.text.split(":") if user else []
-    if len(numbers) != 2 or not all(each.isdigit() and int(each) >= _LEAST_USER for each in numbers):
+    if len(numbers) != 2 or not all(
+        each.isdigit() and int(each) >= _LEAST_USER for each in numbers
+    ):
         yield Finding("runs-unprivileged", "USER", "is not two numbers from 1000; 65532:65532")
-    environment = {
-        name: value for each in image.every("ENV") for name, value in each.pairs.items()
-    }
+    environment = {name: value for each in image.every("ENV") for name, value in each.pairs.items()}
     if environment.get("STRONGROOM_ENV") != "prod":
         yield Finding("is-safe-by-default", "STRONGROOM_ENV", "is not prod; set it in the image")
     if environment.get("PYTHONDONTWRITEBYTECODE") != "1":
-        yield Finding("writes-nothing", "PYTHONDONTWRITEBYTECODE", "is not 1; its root is read-only")
+        yield Finding(
+            "writes-nothing", "PYTHONDONTWRITEBYTECODE", "is not 1; its root is read-only"
+        )

@@ -33,9 +33,7 @@ def read(path: Path) -> list[Exemption]:
     return found
 
 
-def apply(
-    findings: Iterable[Finding], excused: Sequence[Exemption], source: str
-) -> list[Finding]:
+def apply(findings: Iterable[Finding], excused: Sequence[Exemption], source: str) -> list[Finding]:
     """What is left, and exceptions of the file ``source`` that are not needed."""
     found = sorted(set(findings))
     left = [each for each in found if not any(one.excuses(each) for one in excused)]

@@ -84,7 +84,9 @@ def _unresolved(root: Path) -> Iterator[Finding]:
         return
     loader = f"/{loaders[0].relative_to(root)}"
     room = Room(root, user=65532)
-    for path in sorted([*root.rglob("*.so"), *root.rglob("*.so.*"), *root.glob("**/bin/python3.*")]):
+    for path in sorted(
+        [*root.rglob("*.so"), *root.rglob("*.so.*"), *root.glob("**/bin/python3.*")]
+    ):
         where = f"/{path.relative_to(root)}"
         if path.is_symlink() or where.startswith("/lib"):
             continue

@@ -22,6 +22,7 @@ from infra.checks.commands import ROOT
 from infra.checks.findings import Finding
 from infra.checks.packages import Package
 
+RULES: Final = Path(__file__).with_name("licences.yml")
 LIST: Final = ROOT / "docs" / "licences.md"
 _SPDX: Final = get_spdx_licensing()
 _HEAD: Final = """\
@@ -44,7 +45,7 @@ class Rules:
     declared: Mapping[str, Mapping[str, str]]
 
 
-def rules(path: Path = Path(__file__).with_name("licences.yml")) -> Rules:
+def rules(path: Path = RULES) -> Rules:
     """The rules of the file."""
     read: dict[str, Any] = yaml.safe_load(path.read_text())
     return Rules(read["allowed"], read["spelled"], read["declared"])
@@ -55,11 +56,10 @@ def licence_of(package: Package, known: Rules) -> str:
     if package.name in known.declared:
         return known.declared[package.name]["licence"]
     metadata = package.distribution.metadata
-    expression = metadata.get("License-Expression") or ""
-    texts = [expression, metadata.get("License") or ""]
+    texts = [*metadata.get_all("License-Expression", []), *metadata.get_all("License", [])]
     texts += [text.rpartition(" :: ")[2] for text in metadata.get_all("Classifier") or ()
               if text.startswith("License :: ")]  # fmt: skip
-    for text in texts:
+    for text in map(str, texts):
         spelled = known.spelled.get(text.strip(), text.strip())
         if spelled and _is_expression(spelled):
             return spelled

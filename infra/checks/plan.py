@@ -79,9 +79,7 @@ class Plan:
         self._configured = _configured(plan["configuration"]["root_module"])
         known = [*_known(plan.get("prior_state", {}).get("values", {}).get("root_module", {}))]
         changes = [
-            change
-            for change in plan["resource_changes"]
-            if change["change"]["after"] is not None
+            change for change in plan["resource_changes"] if change["change"]["after"] is not None
         ]
         self._all = [self._resource(change) for change in changes]
         changed = {each.address for each in self._all}

@@ -49,9 +49,7 @@ def name_of(each: Rule) -> str:
     return each.__name__.replace("_", "-")
 
 
-def judge(
-    plan: Plan, excused: Sequence[Exemption], rules: Iterable[Rule] = RULES
-) -> list[Finding]:
+def judge(plan: Plan, excused: Sequence[Exemption], rules: Iterable[Rule] = RULES) -> list[Finding]:
     """Everything that breaks a rule and is not excused."""
     broken = [
         Finding(name_of(each), found.where, found.what) for each in rules for found in each(plan)

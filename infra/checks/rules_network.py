@@ -8,8 +8,9 @@ from infra.checks.plan import Plan, Resource
 from infra.checks.rules import Broken, rule
 
 _GATEWAYS: Final = (
-    "aws_internet_gateway", "aws_egress_only_internet_gateway", "aws_nat_gateway", "aws_nat_instance",
-    "aws_eip", "aws_vpn_gateway", "aws_vpn_connection", "aws_dx_gateway", "aws_customer_gateway",
+    "aws_internet_gateway", "aws_egress_only_internet_gateway", "aws_nat_gateway",
+    "aws_nat_instance", "aws_eip", "aws_vpn_gateway", "aws_vpn_connection", "aws_dx_gateway",
+    "aws_customer_gateway",
     "aws_ec2_transit_gateway_vpc_attachment", "aws_vpc_peering_connection",
 )  # fmt: skip
 _RULES: Final = (

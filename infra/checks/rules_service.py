@@ -1,6 +1,7 @@
 """Database, containers, load balancers, secrets: as they run. PCI-DSS 2.2, 4.2, 8.3, 8.6."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -21,7 +22,8 @@ _PARAMETERS: Final = {
 _BACKUP_DAYS: Final = 35
 _REPLICAS: Final = 2
 _TLS: Final = ("ELBSecurityPolicy-TLS13-1-2-", "ELBSecurityPolicy-TLS13-1-3-")
-_SECRET: Final = ("PASSWORD", "SECRET", "TOKEN", "DATABASE_URL", "PRIVATE_KEY")
+_SECRET: Final = ("PASSWORD", "SECRET", "TOKEN", "PRIVATE_KEY")
+_PASSWORD_IN_URL: Final = re.compile(r"://[^/@:\s]*:[^/@\s]+@")
 
 
 @rule
@@ -96,8 +98,9 @@ def _loose(container: Mapping[str, Any]) -> Iterator[str]:
     if not container.get("logConfiguration"):
         yield "logs nowhere; set logConfiguration"
     for variable in container.get("environment", []):
-        if variable["name"].endswith(_SECRET):
-            yield f"has {variable['name']} in clear; hand it over under secrets"
+        name, value = variable["name"], str(variable.get("value", ""))
+        if name.endswith(_SECRET) or _PASSWORD_IN_URL.search(value):
+            yield f"has a secret in clear, in {name}; hand it over under secrets"
 
 
 @rule

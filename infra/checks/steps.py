@@ -28,6 +28,7 @@ from infra.checks.findings import Finding, Outcome
 from infra.checks.plan import Plan
 
 SOURCE: Final = terraform.SOURCE
+_FOLDER: Final = "tests/infrastructure"
 _TESTS_SECONDS: Final = 1800.0
 RULE_MODULES: Final = (rules_network, rules_keys, rules_identity, rules_record, rules_service)
 
@@ -100,6 +101,13 @@ def licensing(_: Subject) -> Outcome:
     return Outcome(f"{len(found)} packages", licences.check(found, licences.rules()))
 
 
+def write() -> None:
+    """Make the SBOM and the licence list anew."""
+    found, known = packages.described(packages.of_image()), licences.rules()
+    sbom.FILE.write_text(sbom.made(found, known))
+    licences.LIST.write_text(licences.table(found, known))
+
+
 def secrets(_: Subject) -> Outcome:
     """No secret in any file."""
     return secret_scan.scan()
@@ -113,8 +121,10 @@ def _tests(*paths: str) -> Step:
         done = run(command, seconds=_TESTS_SECONDS)
         lines = done.stdout.strip().splitlines()
         failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
-        findings = [Finding("test", *line.split(" ", 2)[1:2], done.stdout) for line in failed[:1]]
-        findings += [Finding("test", line.split(" ", 2)[1], "fails too") for line in failed[1:]]
+        findings = [
+            Finding("test", line.split(" ", 2)[1], "fails too" if number else done.stdout)
+            for number, line in enumerate(failed)
+        ]
         if done.returncode and not findings:
             findings.append(Finding("test", paths[0], f"{done.stdout}{done.stderr}"))
         return Outcome(lines[-1] if lines else "nothing", findings)
@@ -132,8 +142,9 @@ STEPS: Final[Mapping[str, Step]] = {
     "terraform-validate": validation,
     "checkov": suppressions,
     "plan": plan,
-    "mutations": _tests("tests/infrastructure/test_mutations.py"),
-    "apply": _tests("tests/infrastructure", "--ignore-glob=*/test_[im]*"),
-    "image": _tests("tests/infrastructure/test_image.py"),
+    "mutations": _tests("-n2", "--dist=worksteal", f"{_FOLDER}/test_mutations.py"),
+    "apply": _tests(*(f"{_FOLDER}/test_{name}.py" for name in ("apply", "job_roles", "roots"))),
+    "checks": _tests(f"{_FOLDER}/test_checks.py"),
+    "image": _tests(f"{_FOLDER}/test_image.py"),
     "lambdas": _tests("infra/serverless"),
 }

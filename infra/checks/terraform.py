@@ -106,15 +106,16 @@ def plan(root: Path) -> dict[str, Any]:
 def production_plan(copied: Path) -> dict[str, Any]:
     """The plan of the production root in a :func:`copy`, with invented names for what AWS names.
 
-    Reaches nothing: neither the state's place nor AWS. A copy of the copy needs one plan and
-    not two.
+    Reaches nothing: neither the state's place nor AWS. A copy of the copy needs one plan
+    and not three.
     """
     root = copied / PRODUCTION
     if not (root / _OVERRIDE).exists():
         providers = [_OFFLINE_PROVIDER % "", _OFFLINE_PROVIDER % 'alias = "audit"']
         (root / _OVERRIDE).write_text("\n".join([_OFFLINE, *providers]))
         init(root)
-        names.write(plan(root), root / _NAMES)
+        for types in names.ROUNDS:
+            names.write(plan(root), types, root / _NAMES)
     return plan(root)
 
 

@@ -26,8 +26,8 @@ NOT_NEEDED: Final = (
     "*.a", "EXTERNALLY-MANAGED",
 )  # fmt: skip
 """Of the standard library: what builds, installs, draws, or tests."""
-UNUSED: Final = ("include", "includes", "src", "tests")
-"""Folders of packages, with what is built against them, or tests them."""
+TESTS: Final = "tests"
+"""Folders of packages that test them."""
 SOURCES: Final = frozenset({
     ".c", ".cc", ".cpp", ".h", ".hpp", ".pxd", ".pyx", ".rs", ".a", ".o", ".la", ".sh", ".exe",
 })  # fmt: skip
@@ -81,8 +81,7 @@ def copy_service(target: Path) -> None:
     for path in (copied / "bin").iterdir():
         if path not in wanted:
             path.unlink()
-    unused = [path for name in UNUSED for path in copied.glob(f"lib/python3.*/*/*/{name}")]
-    for path in [*unused, copied / "include"]:
+    for path in [*copied.glob(f"lib/python3.*/*/*/{TESTS}"), copied / "include"]:
         shutil.rmtree(path, ignore_errors=True)
     for path in copied.rglob("*"):
         if path.suffix in SOURCES:

@@ -87,5 +87,7 @@ def test_build_context_is_an_allow_list() -> None:
     copies = [
         each.copied for stage in recipe.read(DOCKERFILE).stages for each in stage.every("COPY")
     ]
-    copied = {source.removeprefix("./") for stage, sources, _ in copies if not stage for source in sources}
+    copied = {
+        source.removeprefix("./") for stage, sources, _ in copies if not stage for source in sources
+    }
     assert copied == {rule.removeprefix("!") for rule in rules if rule.startswith("!")}

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from tests.infrastructure import terraform
+from infra.checks import terraform
 
 
 @pytest.fixture(scope="session")
-def production_plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def production_plan() -> dict[str, Any]:
     """The plan of ``infra/terraform/examples/production``, in Terraform's JSON format."""
-    return terraform.production_plan(terraform.copied(tmp_path_factory.mktemp("production")))
+    with terraform.copy() as copied:
+        return terraform.production_plan(copied)

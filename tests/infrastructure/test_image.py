@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -144,7 +145,8 @@ try:
     subprocess.run("true", shell=True)
 except FileNotFoundError:
     print("no shell")
-print([name for name in ("pip", "ensurepip", "setuptools", "pytest") if importlib.util.find_spec(name)])
+names = ("pip", "ensurepip", "setuptools", "pytest")
+print([name for name in names if importlib.util.find_spec(name)])
 """
     done = run(image, "-c", program)
     user = image.user
@@ -166,12 +168,21 @@ def test_it_refuses_to_start_as_it_is_made_without_settings(image: Built) -> Non
     assert "set STRONGROOM_DATABASE_URL" in done.stderr
 
 
+@dataclass(frozen=True, slots=True)
+class Container:
+    """The service of the image, with the environment that it was started with."""
+
+    server: Server
+    environment: dict[str, str]
+
+
 @pytest.fixture
-def served(image: Built, serve: Serve) -> Iterator[Server]:
+def container(image: Built, serve: Serve) -> Container:
     """The service of the image, on a real PostgreSQL."""
     server = serve(start=False)
     server.home.mkdir(mode=0o700)
-    server.key("checkout"), server.key("chargeback-service")
+    for name in ("checkout", "chargeback-service"):
+        server.key(name)
     for path in (server.home, *server.home.rglob("*")):
         os.chown(path, image.user, image.user)
     settings = {
@@ -191,10 +202,11 @@ def served(image: Built, serve: Serve) -> Iterator[Server]:
             command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
         )
     server.wait()
-    return server
+    return Container(server, environment)
 
 
-def test_the_service_runs_from_it(image: Built, served: Server) -> None:
+def test_the_service_runs_from_it(image: Built, container: Container) -> None:
+    served = container.server
     (token,) = served.caller("checkout").tokenize("pan", ["4111111111111111"])
     answer = served.caller("chargeback-service").detokenize([token], "chargeback", case="CB-1")
     assert answer.status_code == 200, answer.text
@@ -202,9 +214,7 @@ def test_the_service_runs_from_it(image: Built, served: Server) -> None:
 
     health = image.stage.last("HEALTHCHECK")
     assert health is not None
-    command = room(image, network=True).command(
-        [*health.program, str(served.port)], image.environment
-    )
+    command = room(image, network=True).command(health.program, container.environment)
     assert subprocess.run(command, check=False).returncode == 0
 
     users = {

@@ -1,29 +1,11 @@
-"""Every root is valid and locked; every module says what it takes."""
+"""Every root is locked; every module says what it takes. `make infra-check` validates them."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.infrastructure.terraform import (
-    ROOTS,
-    SOURCE,
-    TEST,
-    Terraform,
-    TerraformMissing,
-    copied,
-)
-
-
-@pytest.mark.parametrize("root", ROOTS, ids=str)
-def test_a_root_is_valid(root: Path, tmp_path: Path) -> None:
-    terraform = Terraform(copied(tmp_path) / root)
-    (terraform.folder / "local_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
-    terraform.init()
-    terraform.run("validate", "-no-color")
-
-
-def test_the_format_is_terraforms_own() -> None:
-    Terraform(SOURCE).run("fmt", "-check", "-recursive", "-no-color")
+from infra.checks.terraform import SOURCE
+from tests.infrastructure.terraform import ROOTS, TEST, Terraform, TerraformMissing, copied
 
 
 def test_the_roots_lock_the_same_provider() -> None:
