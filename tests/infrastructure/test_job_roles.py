@@ -22,6 +22,7 @@ OF_ANY_JOB: Final = NETWORK | {
     "logs:PutLogEvents",
     "s3:AbortMultipartUpload",
     "s3:GetObject",
+    "s3:ListBucket",
     "s3:ListBucketMultipartUploads",
     "s3:PutObject",
     "s3:PutObjectRetention",
@@ -73,6 +74,11 @@ def test_a_job_may_do_what_it_does_and_nothing_else(
         if each["actions"] == ["kms:GenerateDataKey"]:
             assert [(c["variable"], c["values"]) for c in each["condition"]] == [
                 ("kms:EncryptionContext:purpose", ["strongroom/report-output"])
+            ]
+        if each["actions"] == ["s3:ListBucket"]:
+            place = "*" if job == "queue_worker" else job
+            assert [(c["variable"], c["values"]) for c in each["condition"]] == [
+                ("s3:prefix", [f"outputs/{place}/*"])
             ]
         if "s3:PutObject" in each["actions"]:
             place = "*" if job == "queue_worker" else job

@@ -32,6 +32,20 @@ data "aws_iam_policy_document" "job" {
     resources = ["${local.arn}:s3:::${var.bucket_names.reports}"]
   }
 
+  # Whether an attempt that was killed had published its output; what is in it, no job reads.
+  statement {
+    sid       = "FindOwnOutputs"
+    effect    = "Allow"
+    actions   = ["s3:ListBucket"]
+    resources = ["${local.arn}:s3:::${var.bucket_names.reports}"]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["outputs/${each.value}/*"]
+    }
+  }
+
   statement {
     sid     = "ReadInputs"
     effect  = "Allow"
@@ -72,22 +86,15 @@ data "aws_iam_policy_document" "report" {
 
   source_policy_documents = [data.aws_iam_policy_document.job[each.key].json]
 
+  # To the queue go parts of heavy runs, and runs that cannot be made now.
   statement {
-    sid       = "GiveUp"
-    effect    = "Allow"
-    actions   = ["sqs:SendMessage"]
-    resources = ["${local.arn}:sqs:${local.here}:${local.jobs}-dead"]
-  }
-
-  dynamic "statement" {
-    for_each = contains(var.split_reports, each.key) ? [local.jobs] : []
-
-    content {
-      sid       = "HandOutParts"
-      effect    = "Allow"
-      actions   = ["sqs:SendMessage"]
-      resources = ["${local.arn}:sqs:${local.here}:${statement.value}"]
-    }
+    sid     = "HandOnAndGiveUp"
+    effect  = "Allow"
+    actions = ["sqs:SendMessage"]
+    resources = [
+      "${local.arn}:sqs:${local.here}:${local.jobs}",
+      "${local.arn}:sqs:${local.here}:${local.jobs}-dead",
+    ]
   }
 }
 

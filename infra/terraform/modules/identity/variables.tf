@@ -87,17 +87,6 @@ variable "reports" {
   }
 }
 
-variable "split_reports" {
-  description = "Reports whose jobs put parts of heavy runs on the queue."
-  type        = set(string)
-  default     = ["sanctions_screening"]
-
-  validation {
-    condition     = length(setsubtract(var.split_reports, var.reports)) == 0
-    error_message = "split_reports are among reports."
-  }
-}
-
 variable "person_role_arns" {
   description = "Federated roles of people, in any account of the organization, by what they may become here: auditor, key_administrator. That they signed in with a second factor is the identity provider's to see to (PCI-DSS 8.4.2)."
   type = object({
