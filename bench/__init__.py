@@ -12,5 +12,10 @@
 - ``pinned``   a command in a process of its own, on one core, with its peak memory
 - ``service``  the real service on a database of its own
 - ``values``   synthetic card numbers
+- ``report_runs`` a report over many tokens, by ``report_job`` on the service of
+  ``report_service``, which know the report in ``contacts``; ``job_report`` tells
+- ``cold_start``  of the lightest function, through Lambda's runtime client
 - ``sanctions_screening``  recall, precision and speed of that report; run by itself
+- ``sizes``    bytes that a token and a request take; run by itself
+- ``capacity`` the tables of docs/capacity.md, computed of what was measured; run by itself
 """

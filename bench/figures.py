@@ -36,6 +36,25 @@ class Search:
     found: float
 
 
+@dataclass(frozen=True, slots=True)
+class ReportRun:
+    """A report of so many rows, sealed in so many bytes, made by the process ``job``."""
+
+    rows: int
+    size: int
+    job: Finished
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """Seconds from a function's start until it asked for its first event, and until it had
+    answered it, one a start; ``imports`` are seconds by package."""
+
+    started: list[float]
+    answered: list[float]
+    imports: list[tuple[str, float]]
+
+
 @dataclass
 class LogFigures:
     """What a large log showed: of ``leaves`` sealed at ``sealing_rate`` leaves a second, then
@@ -59,6 +78,8 @@ class Figures:
     latencies: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     unsealed_ages: list[float] = field(default_factory=list)
     growth: dict[str, float] = field(default_factory=dict)
+    reports: list[ReportRun] = field(default_factory=list)
+    cold_start: ColdStart | None = None
     log: LogFigures | None = None
 
     def add(self, name: str, load: Load, per_request: int) -> None:

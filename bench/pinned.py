@@ -26,25 +26,37 @@ def strongroom(
     arguments: Sequence[str], environ: Mapping[str, str], *, one_core: bool = False
 ) -> Finished:
     """Run ``strongroom`` with these arguments to its end, which must be a good one."""
+    return finished(["-m", "vault_service", *arguments], environ, one_core=one_core)
+
+
+def finished(
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    one_core: bool = False,
+    given: bytes = b"",
+) -> Finished:
+    """Run Python with these arguments, ``given`` on standard input, to a good end."""
     # From a process that is small itself: a child's peak counts the memory of whoever
     # started it, from the time before it became the command.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_run, list(arguments), dict(environ), one_core).result()
+        return pool.submit(_run, list(arguments), dict(environ), one_core, given).result()
 
 
-def _run(arguments: list[str], environ: dict[str, str], one_core: bool) -> Finished:
+def _run(arguments: list[str], environ: dict[str, str], one_core: bool, given: bytes) -> Finished:
     if one_core:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     started = time.perf_counter()
     done = subprocess.run(  # our own program
-        [sys.executable, "-m", "vault_service", *arguments],
+        [sys.executable, *arguments],
+        input=given,
         env=environ,
         capture_output=True,
         check=False,
     )
     seconds = time.perf_counter() - started
     if done.returncode != 0:
-        raise RuntimeError(f"strongroom {' '.join(arguments)}: {done.stderr.decode()}")
+        raise RuntimeError(f"{' '.join(arguments)}: {done.stderr.decode()}")
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Finished(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / (1 << 10), done.stdout)

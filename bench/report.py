@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench import log_report
+from bench import job_report, log_report
 from bench.figures import CALLERS, SINGLE_CALLERS, Figures
 from bench.service import SHARED_BUFFERS
 
@@ -80,6 +80,7 @@ def render(figures: Figures, arguments: argparse.Namespace) -> str:
         f"answer and each answer for its own commit; batches from {CALLERS}. p50 and p99 are of",
         "whole requests as the callers saw them.",
         *log_report.lines(figures, arguments.replayed),
+        *job_report.lines(figures),
     ]
     return "\n".join(lines)
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
-from bench import backtest, floor, growth, proofs, report, searches
+from bench import backtest, floor, growth, proofs, report, report_runs, searches
 from bench.figures import BATCH, CALLERS, SINGLE_CALLERS, UNSEALED, Figures, LogFigures
 from bench.history import History
 from bench.load import drive, request
@@ -111,6 +111,9 @@ def main() -> None:
     parser.add_argument("--leaves", type=int, default=1_000_000, help="of the log; 0: none")
     parser.add_argument("--events", type=int, default=5_000_000, help="to search, with the leaves")
     parser.add_argument("--replayed", type=int, default=50_000, help="events of the backtest")
+    parser.add_argument("--reported", type=int, default=1_000_000, help="tokens; 0: no report")
+    parser.add_argument("--reports", type=int, default=3, help="runs of the report")
+    parser.add_argument("--starts", type=int, default=5, help="cold starts of a function")
     parser.add_argument("--output", type=Path, help="write the report here, as Markdown")
     arguments = parser.parse_args()
     figures = Figures()
@@ -127,6 +130,11 @@ def main() -> None:
         shutil.rmtree(folder / "home")
         if arguments.leaves:
             figures.log = _log(folder, arguments.leaves, arguments.events)
+            shutil.rmtree(folder / "home")
+        if arguments.reported:
+            report_runs.all_figures(
+                folder, arguments.reported, arguments.reports, arguments.starts, figures
+            )
     text = report.render(figures, arguments)
     print(text)
     if arguments.output is not None:

@@ -53,6 +53,11 @@ class Service:
     key: str = field(repr=False)
     process: "subprocess.Popen[bytes]" = field(repr=False)
 
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
     def issue_key(self, principal: str) -> str:
         """An API key of another principal."""
         return asyncio.run(_key(self.environ, principal))
@@ -79,8 +84,8 @@ def database(home: Path, name: str) -> Iterator[Database]:
 
 
 @contextlib.contextmanager
-def running(database: Database) -> Iterator[Service]:
-    """Start the service on the database, stop it at the end."""
+def running(database: Database, module: str = "vault_service") -> Iterator[Service]:
+    """Start the service on the database, stop it at the end. ``module`` is what is run."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -94,7 +99,7 @@ def running(database: Database) -> Iterator[Service]:
     }
     key = asyncio.run(_key(environ, "load-tester"))
     process = subprocess.Popen(  # our own program
-        [sys.executable, "-m", "vault_service", "serve"],
+        [sys.executable, "-m", module, "serve"],
         env=environ,
         start_new_session=True,
         stdout=subprocess.DEVNULL,

@@ -17,9 +17,14 @@ def card_numbers(seed: int) -> Iterator[str]:
         yield next(body + digit for digit in "0123456789" if luhn_valid(body + digit))
 
 
-def tokenize_body(values: list[str]) -> bytes:
-    """The JSON of a tokenize request for card numbers."""
-    items = [{"data_class": "pan", "value": value} for value in values]
+def addresses(count: int) -> Iterator[str]:
+    """Distinct e-mail addresses."""
+    return (f"person{number:08d}@mail.example" for number in range(count))
+
+
+def tokenize_body(values: list[str], data_class: str = "pan") -> bytes:
+    """The JSON of a tokenize request for values of a class."""
+    items = [{"data_class": data_class, "value": value} for value in values]
     return json.dumps({"items": items}, separators=(",", ":")).encode()
 
 

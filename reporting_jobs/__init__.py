@@ -4,8 +4,8 @@ and read every value through ``/v1/detokenize`` under a principal and purpose of
 - ``definitions``: finds the reports; ``reports``: one module a report
 - ``job_vault``: the vault as making a run needs it
 - ``context``: what a report is given, and what it gives back
-- ``runner``: one run, from a signed order to a sealed output; ``lease``: keeps it meanwhile;
-  ``failures``: the codes that it may end with
+- ``runner``: a run, or a part of one, from its signed order to its end; ``making``: its
+  sealed output; ``lease``: keeps it meanwhile; ``failures``: how it may end otherwise
 - ``outputs``: rows as pieces of a file; ``suppression``: small groups are not shown
 - ``recipients``, ``sealing``: who an output is for, and its sealing; ``stores``: where it is
   kept; ``places``: recipients' keys and inputs; ``manifest``: its verification, offline

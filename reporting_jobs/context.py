@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, BinaryIO, Protocol
 
 from vault_service.domain.holdings import Holding, TokenEntry
+from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.reports import ReportDefinition
 from vault_service.domain.rights import HeldPolicy, Rights
 
@@ -34,10 +35,10 @@ Cell = str | int | float | bool | None
 
 
 class ReportRefused(Exception):
-    """A report that cannot be made: ``code`` is one constant word, the text says the mend
-    and holds no value. The run fails with both."""
+    """A report that cannot be made: the text says the mend and holds no value. The run
+    fails with ``code``."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: FailureCode, detail: str) -> None:
         super().__init__(detail)
         self.code = code
 
@@ -58,7 +59,10 @@ class RunVault(Protocol):
         ``among`` these tokens, or those past their expiry or retention.
 
         A token that belongs to several people comes once for each of them, except where
-        ``subjects`` are given (then for those alone) and with ``overdue`` (then once)."""
+        ``subjects`` are given (then for those alone) and with ``overdue`` (then once).
+
+        In a part of a run that was split, all tokens of the class that the definition
+        splits by are those of the part."""
 
     def reveal(self, tokens: Sequence[str], form: str) -> Sequence[str | None]:
         """Values in order, in a declared form, for the definition's purpose; ``None`` for

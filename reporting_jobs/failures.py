@@ -1,52 +1,20 @@
-"""Why a run ends without an output: stable codes, and nothing that came from outside.
+"""How an attempt to make a run ends without an output.
 
-A code says what to mend; it stands in the run, in its audit event and in log lines, so that
-none of them can hold a value.
+What the vault is told of it is a code of ``vault_service/domain/report_failures.py``, so
+that nothing that came from outside can stand in a run, an event or a log line.
 """
-
-from collections.abc import Mapping
-from enum import StrEnum
-from typing import Final
 
 from reporting_jobs.context import ReportRefused
 from vault_service.client.errors import RequestRefused, StrongroomError
 from vault_service.domain.errors import RETRYABLE, Code
-
-
-class FailureCode(StrEnum):
-    """Stable codes of runs that failed."""
-
-    ACCESS_DENIED = "access_denied"
-    """It read what its definition does not declare, or the requester may no longer."""
-    ROW_CAP_EXCEEDED = "row_cap_exceeded"
-    OUTPUT_INVALID = "output_invalid"
-    """Rows that the definition does not describe, or that the format cannot hold."""
-    TEMPLATE_CHANGED = "template_changed"
-    """The job has another version of the report than the one that was ordered."""
-    RECIPIENT_UNUSABLE = "recipient_unusable"
-    """The output cannot be sealed to the recipient's key."""
-    STORE_FAILED = "store_failed"
-    VAULT_UNAVAILABLE = "vault_unavailable"
-    REPORT_FAILED = "report_failed"
-    """The report's own code failed."""
-    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
-
-
-VAULT_CODES: Final[Mapping[str, Code]] = {
-    FailureCode.ACCESS_DENIED: Code.ACCESS_DENIED,
-    FailureCode.ROW_CAP_EXCEEDED: Code.TOO_MANY_ITEMS,
-    FailureCode.OUTPUT_INVALID: Code.INVALID_VALUE,
-    FailureCode.TEMPLATE_CHANGED: Code.INVALID_REQUEST,
-    FailureCode.RECIPIENT_UNUSABLE: Code.KEY_UNAVAILABLE,
-}
-"""The vault's code for a failure, where it has one; for the others it is ``internal``."""
+from vault_service.domain.report_failures import VAULT_CODES, FailureCode
 
 
 class RunFailed(Exception):
-    """The run cannot succeed. ``code`` is a :class:`FailureCode`, or one of the report's own;
-    ``passing`` says whether another attempt may; ``detail`` is constant text."""
+    """The run cannot succeed. ``passing`` says whether another attempt may; ``detail`` is
+    constant text."""
 
-    def __init__(self, code: str, detail: str, *, passing: bool = False) -> None:
+    def __init__(self, code: FailureCode, detail: str, *, passing: bool = False) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail

@@ -4,6 +4,10 @@ A report's function takes what EventBridge sends on a schedule, ``{"order": …}
 signed work order, or a request ``{"report", "parameters", "recipient", "format",
 "period"}``, which it makes in its own name and runs at once where nobody has to approve it.
 The period of a schedule is the time of its event, which a repeated delivery carries again.
+
+Lambda tries an event three times within minutes. So a run that is not to be made now, for
+want of time or of a service, or as another process has it, is left to the queue, which comes
+back to it when that may have passed, fails it in the end, and can be redriven.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,10 +15,13 @@ from functools import cache, partial
 from typing import Any, Final
 
 from reporting_jobs import queue, wiring
-from reporting_jobs.failures import OrderRefused
+from reporting_jobs.failures import LeaseLost, OrderRefused, OutOfTime, RunFailed
 from reporting_jobs.runner import Outcome, Runner
 from reporting_jobs.settings import JobSettings, load
+from vault_service.client.report_lease import work_of
 from vault_service.client.report_results import RunInfo
+from vault_service.domain.report_notes import order_in
+from vault_service.domain.report_runs import RunState
 from vault_service.memory import forbid_core_dumps
 
 Handler = Callable[[Mapping[str, Any], Any], dict[str, Any]]
@@ -43,7 +50,14 @@ def _report(report: str, event: Mapping[str, Any], context: Any) -> dict[str, An
         if run.order is None:
             return _told(Outcome(run.id, run.report, run.state, run.code, run.rows))
         order = run.order
-    return _told(_runner().run(order, only=report, remaining=_remaining(context)))
+    try:
+        return _told(_runner().run(order, only=report, remaining=_remaining(context)))
+    except (LeaseLost, OutOfTime, RunFailed):
+        url = _settings().queue
+        if not url:
+            raise
+        queue.sender(url)([order])
+        return _told(Outcome(order_in(work_of(order)).run, report, RunState.RUNNING))
 
 
 def _requested(report: str, event: Mapping[str, Any]) -> RunInfo:

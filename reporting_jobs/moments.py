@@ -1,7 +1,9 @@
-"""Times as outputs write them: RFC 3339 in UTC."""
+"""Times: as outputs write them (RFC 3339 in UTC), and as reports ask for them."""
 
 from datetime import UTC, date, datetime
 from typing import Any
+
+from vault_service.domain.reports import Parameter, ParameterType
 
 
 def stamp(moment: datetime | None) -> str | None:
@@ -23,6 +25,20 @@ def moment(value: Any) -> datetime:
 def days_between(earlier: datetime, later: datetime) -> int:
     """Whole days from one to the other."""
     return (later - earlier).days
+
+
+def days_back(description: str) -> Parameter:
+    """The parameter ``days`` of a report that looks back from now: a quarter of a year where
+    it is not given, two years at the most."""
+    return Parameter(
+        "days",
+        ParameterType.INTEGER,
+        description,
+        required=False,
+        default=90,
+        lowest=1,
+        highest=730,
+    )
 
 
 def calendar_date(text: str | None) -> date | None:

@@ -1,14 +1,18 @@
 """Reads stored values by class and person, some at a time."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Final, TypeVar
 
 from reporting_jobs.context import Context, ReportRefused, RunVault, TokenEntry
+from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.reports import Reading
 
 T = TypeVar("T")
 PEOPLE_AT_ONCE: Final = 1000
+PAGES_AHEAD: Final = 2
 CLASSES: Final = (
     *("pan", "pan_unverified", "person_name", "email", "phone", "iban", "us_ssn"),
     *("date_of_birth", "postal_address", "ip_address", "national_id", "free_text"),
@@ -27,7 +31,7 @@ def require_all_classes(context: Context) -> None:
     missing = sorted(set(context.vault.catalog()["data_classes"]) - context.definition.data_classes)
     if missing:
         raise ReportRefused(
-            "definition_incomplete",
+            FailureCode.DEFINITION_INCOMPLETE,
             f"The catalog has classes that the report does not read: {', '.join(missing)}. Add"
             " them to its definition and have it approved anew.",
         )
@@ -50,6 +54,26 @@ def values_of(
         value = values[entry.token]
         if value is not None:
             yield entry, value
+
+
+def revealed(
+    vault: RunVault, pages: Iterable[Sequence[TokenEntry]], form: str
+) -> Iterator[tuple[Sequence[TokenEntry], list[tuple[TokenEntry, str]]]]:
+    """Each page with what :func:`values_of` gives for it, in order. The values of the next
+    pages are asked for while one is worked on, so that the vault need not wait."""
+    with ThreadPoolExecutor(PAGES_AHEAD, "report-values") as beside:
+
+        def asked(page: Sequence[TokenEntry]) -> Future[list[tuple[TokenEntry, str]]]:
+            return beside.submit(lambda: list(values_of(vault, page, form)))
+
+        waiting: deque[tuple[Sequence[TokenEntry], Future[list[tuple[TokenEntry, str]]]]] = deque()
+        for page in pages:
+            waiting.append((page, asked(page)))
+            if len(waiting) > PAGES_AHEAD:
+                first, values = waiting.popleft()
+                yield first, values.result()
+        for last, values in waiting:
+            yield last, values.result()
 
 
 def newest_values(

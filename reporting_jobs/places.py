@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
 from reporting_jobs.byte_stream import stream_of
-from reporting_jobs.failures import FailureCode, RunFailed
+from reporting_jobs.failures import RunFailed
 from reporting_jobs.stores import s3_client
+from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.reports import INPUT_NAME
 
 _MAX_KEY_BYTES: Final = 1 << 16

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from reporting_jobs.failures import FailureCode, RunFailed
+from reporting_jobs.failures import RunFailed
+from vault_service.domain.report_failures import FailureCode
 
 LEAST_RSA_BITS: Final = 3072
 """128 bits of strength (NIST SP 800-57 part 1, table 2)."""

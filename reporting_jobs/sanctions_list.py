@@ -14,6 +14,7 @@ from datetime import date
 from typing import BinaryIO, Final
 
 from reporting_jobs.context import ReportRefused
+from vault_service.domain.report_failures import FailureCode
 
 MAX_LINES: Final = 200_000
 _MAX_LINE_BYTES: Final = 4096
@@ -56,7 +57,9 @@ def read_list(stream: BinaryIO) -> SanctionsList:
     except csv.Error:
         raise _unusable(reader.line_num, "it is not CSV") from None
     if not entries:
-        raise ReportRefused("input_invalid", "The list has no entry; hand in a list with some.")
+        raise ReportRefused(
+            FailureCode.INPUT_INVALID, "The list has no entry; hand in a list with some."
+        )
     return SanctionsList(tuple(entries.values()), digest.hexdigest())
 
 
@@ -94,4 +97,6 @@ def _lines(stream: BinaryIO, seen: Callable[[bytes], None]) -> Iterator[str]:
 
 
 def _unusable(line: int, why: str) -> ReportRefused:
-    return ReportRefused("input_invalid", f"Line {line} of the list cannot be used: {why}.")
+    return ReportRefused(
+        FailureCode.INPUT_INVALID, f"Line {line} of the list cannot be used: {why}."
+    )

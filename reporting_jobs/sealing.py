@@ -5,7 +5,8 @@ neither memory nor any disk ever holds the unsealed whole. The suite is
 ``AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384``: key commitment, and a signature that no
 other reader of the message can make. A message holds one encrypted data key.
 
-The run, the report and its template are *required* encryption context: authenticated, but
+The run, the report, its template and, of a run that was split, the part are *required*
+encryption context: authenticated, but
 not stored in the message, so that it opens for nobody who does not know, from the manifest,
 what it should be (PCI-DSS 3.6.1.2).
 
@@ -20,11 +21,11 @@ from functools import cache
 from typing import Any, BinaryIO, Final
 
 from reporting_jobs.byte_stream import Watched, stream_of
-from reporting_jobs.failures import FailureCode, RunFailed
+from reporting_jobs.failures import RunFailed
 from reporting_jobs.recipients import KmsRecipient, Recipient
+from vault_service.domain.report_failures import FailureCode
 
 FRAME_BYTES: Final = 1 << 16
-CONTEXT_KEYS: Final = ("purpose", "report", "run", "template")
 _NAMESPACE: Final = "strongroom-report"
 _LINE: Final = 1 << 18
 
@@ -33,14 +34,17 @@ class SealInvalid(Exception):
     """A sealed file that this key does not open, that is of another run, or was changed."""
 
 
-def context(run_id: str, report: str, template_hash: str) -> Mapping[str, str]:
-    """What the output of a run is bound to."""
-    return {
+def context(
+    run_id: str, report: str, template_hash: str, part: str | None = None
+) -> Mapping[str, str]:
+    """What the output of a run, or of its ``part`` (``3/12``), is bound to."""
+    bound = {
         "purpose": "strongroom/report-output",
         "report": report,
         "run": run_id,
         "template": template_hash,
     }
+    return bound if part is None else bound | {"part": part}
 
 
 class Sealed:
@@ -79,7 +83,8 @@ class Sealed:
                 mode="encrypt",
                 source=stream_of(iter(self._pieces)),
                 materials_manager=_materials(
-                    lambda providers: _keyring(providers, self._recipient, self._kms)
+                    lambda providers: _keyring(providers, self._recipient, self._kms),
+                    self._context,
                 ),
                 encryption_context=self._context,
                 algorithm=Algorithm.AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384,
@@ -120,7 +125,7 @@ def unseal(
         stream = _sdk().stream(
             mode="decrypt",
             source=sealed,
-            materials_manager=_materials(keyring),
+            materials_manager=_materials(keyring, bound_to),
             encryption_context=dict(bound_to),
         )
         while piece := stream.read(_LINE):
@@ -156,7 +161,7 @@ def _sdk() -> Any:
     )
 
 
-def _materials(keyring: Callable[[Any], Any]) -> Any:
+def _materials(keyring: Callable[[Any], Any], bound_to: Mapping[str, str]) -> Any:
     from aws_cryptographic_material_providers.mpl import AwsCryptographicMaterialProviders
     from aws_cryptographic_material_providers.mpl.config import MaterialProvidersConfig
     from aws_cryptographic_material_providers.mpl.models import (
@@ -171,7 +176,7 @@ def _materials(keyring: Callable[[Any], Any]) -> Any:
     # Without this manager, a message opens for whoever does not ask for its context.
     return providers.create_required_encryption_context_cmm(
         CreateRequiredEncryptionContextCMMInput(
-            underlying_cmm=underlying, required_encryption_context_keys=list(CONTEXT_KEYS)
+            underlying_cmm=underlying, required_encryption_context_keys=list(bound_to)
         )
     )
 

@@ -10,6 +10,7 @@
 | `STRONGROOM_REPORT_INPUTS` | files that reports are given, likewise |
 | `STRONGROOM_REPORT_RECIPIENT` | who gets the outputs of schedules |
 | `STRONGROOM_REPORT_RECEIVES` | deliveries of a message before the dead-letter queue (5) |
+| `STRONGROOM_REPORT_QUEUE_URL` | the SQS queue for parts of heavy runs; none: made in turn |
 
 and one credential, the first of these that is set:
 
@@ -47,6 +48,7 @@ class JobSettings:
     inputs: str = ""
     recipient: str = ""
     receives: int = _RECEIVES
+    queue: str = ""
     tokens: Path | None = None
     token: str = field(default="", repr=False)
     audience: str = ""
@@ -73,6 +75,7 @@ def load(environment: Mapping[str, str] = os.environ) -> JobSettings:
         inputs=read("REPORT_INPUTS"),
         recipient=read("REPORT_RECIPIENT"),
         receives=_number("REPORT_RECEIVES", read, _RECEIVES),
+        queue=read("REPORT_QUEUE_URL"),
         tokens=Path(tokens) if tokens else None,
         token=read("TOKEN"),
         audience=read("AUDIENCE"),

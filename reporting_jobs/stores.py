@@ -1,9 +1,8 @@
 """Where sealed outputs are kept.
 
 Each store takes a file piece by piece, shows nothing of it before it is whole, and leaves
-nothing of it where it is given up. The name of a file is the run's and the attempt's: what
-an attempt that was killed just before its end has left is sealed, and never the output,
-since a run names the one file that it finished with.
+nothing of it where it is given up. The name of a file is that of the run, of the part where
+there are parts, and of the attempt, so that no attempt replaces what another made.
 
 - :class:`S3Store`: a bucket with Object Lock (PCI-DSS 10.3.3).
 - :class:`FolderStore`: a folder, outside AWS.
@@ -19,23 +18,30 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from reporting_jobs.byte_stream import Watched
-from reporting_jobs.failures import FailureCode, RunFailed
+from reporting_jobs.failures import RunFailed
+from vault_service.domain.report_failures import FailureCode
 
 PART_BYTES: Final = 8 << 20
 """A part of a multipart upload: at 10,000 parts, outputs of 78 GiB."""
 RETENTION_DAYS: Final = 400
 """PCI-DSS 10.5.1 asks for twelve months; the rest is room for whoever is late."""
 SUFFIX: Final = ".sealed"
-_NAME: Final = re.compile(r"[a-z0-9_]{1,64}/[a-z0-9_-]{1,64}/[0-9]{1,6}")
+_NAME: Final = re.compile(r"[a-z0-9_]{1,64}/[a-z0-9_-]{1,64}(/part-[0-9]{4})?/[0-9]{1,6}")
 
 
 class Store(Protocol):
     """Keeps sealed files."""
 
     def keep(self, name: str, pieces: Iterable[bytes]) -> str:
-        """Keep the file under ``name`` (report/run/attempt); its name below the place of
-        outputs. What making the pieces raises passes through, with nothing kept;
-        ``store_failed`` where it cannot be kept, or a file of this name is there."""
+        """Keep the file under ``name`` (report/run/attempt, or report/run/part/attempt); its
+        name below the place of outputs. What making the pieces raises passes through, with
+        nothing kept; ``store_failed`` where it cannot be kept, or a file of this name is
+        there."""
+
+    def holds(self, location: str, length: int) -> bool:
+        """Whether the file that an attempt before this one was to keep is there, whole, with
+        so many bytes. Where it is not, no process that still lives can keep it any more.
+        Raises ``store_failed``."""
 
 
 class S3Store:
@@ -66,7 +72,7 @@ class S3Store:
         return f"S3Store(s3://{self._bucket}/{self._prefix})"
 
     def keep(self, name: str, pieces: Iterable[bytes]) -> str:
-        key = self._prefix + _checked(name) + SUFFIX
+        key = self._prefix + location_of(_checked(name))
         source = Watched(pieces)
         try:
             client = self._make_client()
@@ -76,7 +82,20 @@ class S3Store:
             if source.failed:
                 raise
             raise _translated(error) from None
-        return name + SUFFIX
+        return location_of(name)
+
+    def holds(self, location: str, length: int) -> bool:
+        key = self._prefix + location
+        try:
+            client = self._make_client()
+            self._clear(client, key.rpartition("/")[0] + "/")
+            return self._is_there(client, key, length)
+        except Exception as error:  # noqa: BLE001  # botocore documents no closed set
+            raise _translated(error) from None
+
+    def _is_there(self, client: Any, key: str, length: int) -> bool:
+        found = client.list_objects_v2(Bucket=self._bucket, Prefix=key).get("Contents", ())
+        return any((each["Key"], each["Size"]) == (key, length) for each in found)
 
     def _clear(self, client: Any, prefix: str) -> None:
         found = client.list_multipart_uploads(Bucket=self._bucket, Prefix=prefix)
@@ -93,10 +112,19 @@ class S3Store:
             ObjectLockRetainUntilDate=self._clock() + self._retention,
         )["UploadId"]
         try:
-            parts = [
-                self._part(client, key, upload, number, body)
-                for number, body in enumerate(_parts(pieces), start=1)
-            ]
+            parts, length = [], 0
+            for number, body in enumerate(_parts(pieces), start=1):
+                parts.append(self._part(client, key, upload, number, body))
+                length += len(body)
+            self._complete(client, key, upload, parts, length)
+        except BaseException:
+            self._abort(client, key, upload)
+            raise
+
+    def _complete(
+        self, client: Any, key: str, upload: str, parts: list[dict[str, str | int]], length: int
+    ) -> None:
+        try:
             client.complete_multipart_upload(
                 Bucket=self._bucket,
                 Key=key,
@@ -104,9 +132,10 @@ class S3Store:
                 MultipartUpload={"Parts": parts},
                 IfNoneMatch="*",
             )
-        except BaseException:
-            self._abort(client, key, upload)
-            raise
+        except Exception:
+            # A try whose answer was lost may have done it: nobody else has this name.
+            if not self._is_there(client, key, length):
+                raise
 
     def _part(
         self, client: Any, key: str, upload: str, number: int, body: bytes
@@ -144,7 +173,7 @@ class FolderStore:
         return "FolderStore()"
 
     def keep(self, name: str, pieces: Iterable[bytes]) -> str:
-        path = self._directory / (_checked(name) + SUFFIX)
+        path = self._directory / location_of(_checked(name))
         part = path.with_suffix(".part")
         source = Watched(pieces)
         try:
@@ -161,12 +190,19 @@ class FolderStore:
         except OSError:
             if source.failed:
                 raise
-            raise RunFailed(
-                FailureCode.STORE_FAILED,
-                "The folder of outputs cannot be used; it must be writable, on a disk with room.",
-                passing=True,
-            ) from None
-        return name + SUFFIX
+            raise _folder_failed() from None
+        return location_of(name)
+
+    def holds(self, location: str, length: int) -> bool:
+        path = self._directory / location
+        try:
+            # Who was at work on it finds nothing to publish any more.
+            path.with_suffix(".part").unlink(missing_ok=True)
+            return path.stat().st_size == length
+        except FileNotFoundError:
+            return False
+        except OSError:
+            raise _folder_failed() from None
 
 
 def s3_client() -> Any:
@@ -180,9 +216,22 @@ def s3_client() -> Any:
     )
 
 
+def location_of(name: str) -> str:
+    """Where the file of this name lies, below the place of outputs."""
+    return name + SUFFIX
+
+
+def _folder_failed() -> RunFailed:
+    return RunFailed(
+        FailureCode.STORE_FAILED,
+        "The folder of outputs cannot be used; it must be writable, on a disk with room.",
+        passing=True,
+    )
+
+
 def _checked(name: str) -> str:
     if _NAME.fullmatch(name) is None:
-        raise ValueError("a file is named by report, run and attempt")
+        raise ValueError("a file is named by report, run, part and attempt")
     return name
 
 

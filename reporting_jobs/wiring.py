@@ -1,12 +1,14 @@
 """Puts a runner together from the settings, and opens the vault for each report's job."""
 
-from collections.abc import Callable, Iterator, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from reporting_jobs.job_vault import JobVault
 from reporting_jobs.places import place
+from reporting_jobs.queue import sender
 from reporting_jobs.runner import Runner
 from reporting_jobs.settings import JobSettings
 from reporting_jobs.stores import FolderStore, S3Store, Store
@@ -17,12 +19,25 @@ from vault_service.client.reports import Reporting
 from vault_service.client.sync import Client
 from vault_service.domain.errors import ConfigurationError
 
+_COLLECTIONS: Final = (50_000, 20, 100)
+_BATCH: Final = 5000
+_CONCURRENCY: Final = 4
+"""A page of 10,000 tokens is revealed in two requests at once, and the next comes beside."""
+
 OpenClient = Callable[[str], AbstractContextManager[Client]]
 """Opens the vault as the job of a report."""
 
 
-def runner(settings: JobSettings) -> Runner:
-    """The runner of these settings. Nothing is asked of anybody yet."""
+def runner(settings: JobSettings, hand_on: Callable[[Sequence[str]], None] | None = None) -> Runner:
+    """The runner of these settings; parts go to the queue that they name, unless another
+    way to ``hand_on`` is given. Nothing is asked of anybody yet.
+
+    The process is taken for a job's: its garbage collector looks less often from now on.
+    While millions of rows come and go, looking through them took half of a run's time.
+    """
+    gc.set_threshold(*_COLLECTIONS)
+    if hand_on is None and settings.queue:
+        hand_on = sender(settings.queue)
     clients = opener(settings)
 
     @contextmanager
@@ -36,6 +51,7 @@ def runner(settings: JobSettings) -> Runner:
         key=settings.key,
         recipients=place(settings.recipients) if settings.recipients else None,
         inputs=place(settings.inputs) if settings.inputs else None,
+        hand_on=hand_on,
     )
 
 
@@ -43,7 +59,12 @@ def opener(settings: JobSettings) -> OpenClient:
     """Opens clients of the vault, each with the credential of the report's job."""
 
     def client(report: str) -> Client:
-        return Client(settings.url, _credential(settings, report), concurrency=2)
+        return Client(
+            settings.url,
+            _credential(settings, report),
+            batch_size=_BATCH,
+            concurrency=_CONCURRENCY,
+        )
 
     return client
 

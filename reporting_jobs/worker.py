@@ -1,9 +1,10 @@
 """The same jobs outside AWS: a worker with the definitions' schedules, on procrastinate.
 
 ``strongroom report worker`` runs it. On each tick of a schedule it asks the vault for a run
-whose period is the tick, and every minute it looks for runs that were approved meanwhile;
-the orders go through a queue in PostgreSQL to the same runner as in Lambda. A job that is
-killed is found again as its run is still approved or running, and the lease decides.
+whose period is the tick, and every minute it looks for runs that may be made by now; the
+orders, and those of the parts of heavy runs, go through a queue in PostgreSQL to the same
+runner as in Lambda. A job that is killed is found again as its run has not ended, and the
+lease decides.
 
 The queue's tables live in the schema ``strongroom_jobs``, which the worker makes at its
 first start, in the database of ``STRONGROOM_WORKER_DATABASE_URL``. Its role needs that
@@ -13,19 +14,22 @@ schema and nothing of the vault's: this database may be another one.
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from reporting_jobs import wiring
 from reporting_jobs.definitions import definitions
 from reporting_jobs.failures import LeaseLost, OrderRefused, OutOfTime, RunFailed
+from reporting_jobs.queue import queue_failed
 from reporting_jobs.settings import JobSettings
 from vault_service.client.errors import StrongroomError
-from vault_service.client.report_run import order_of
+from vault_service.client.report_lease import work_of
 from vault_service.client.reports import Reporting
 from vault_service.domain.errors import ConfigurationError
-from vault_service.domain.report_runs import RunState
+from vault_service.domain.report_notes import PartOrder
+from vault_service.domain.report_runs import LIVE
 from vault_service.domain.reports import ReportDefinition
 
 if TYPE_CHECKING:
@@ -75,28 +79,34 @@ def worker(settings: JobSettings, database_url: str) -> "App":
     @app.task(name="make", pass_context=True, retry=_retries(settings.receives))
     async def make(context: "JobContext", order: str) -> None:
         last = context.job.attempts + 1 >= settings.receives
+        loop = asyncio.get_running_loop()
+
+        def hand_on(orders: Sequence[str]) -> None:
+            # Called in the thread that makes the run: it waits until the queue has them.
+            asyncio.run_coroutine_threadsafe(offer(orders), loop).result()
+
         try:
-            await asyncio.to_thread(runner.run, order, last=last)
+            await asyncio.to_thread(replace(runner, hand_on=hand_on).run, order, last=last)
         except OrderRefused as error:
             _log.error("report_order_dropped", extra={"reason": error.reason})
 
-    async def offer(order: str | None) -> None:
-        if order is None:
-            return
-        from procrastinate.exceptions import AlreadyEnqueued
+    async def offer(orders: Sequence[str]) -> None:
+        from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
-        try:
-            await make.configure(queueing_lock=order_of(order).run).defer_async(order=order)
-        except AlreadyEnqueued:
-            # It waits already: whoever takes it up does what this one would.
-            return
+        for order in orders:
+            try:
+                await make.configure(queueing_lock=_named(order)).defer_async(order=order)
+            except AlreadyEnqueued:
+                # It waits already: whoever takes it up does what this one would.
+                continue
+            except ConnectorException:
+                raise queue_failed() from None
 
     @app.periodic(cron=EVERY_MINUTE)
     @app.task(name="collect", queueing_lock="collect", pass_context=False)
     async def collect(timestamp: int) -> None:
         for name in definitions():
-            for order in await asyncio.to_thread(_waiting, settings, name):
-                await offer(order)
+            await offer(await asyncio.to_thread(_waiting, settings, name))
 
     for definition in definitions().values():
         if definition.schedule is not None and settings.recipient:
@@ -132,7 +142,14 @@ def _schedule(
     async def ask(timestamp: int) -> None:
         period = datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         run = await asyncio.to_thread(wiring.request_run, settings, name, {"period": period})
-        await offer(run.order if run.state in (RunState.APPROVED, RunState.RUNNING) else None)
+        if run.order is not None and run.state in LIVE:
+            await offer([run.order])
+
+
+def _named(order: str) -> str:
+    """What an order is of: one of each waits in the queue."""
+    work = work_of(order)
+    return f"{work.order.run}/{work.part}" if isinstance(work, PartOrder) else work.run
 
 
 def _waiting(settings: JobSettings, report: str) -> list[str]:
@@ -143,7 +160,7 @@ def _waiting(settings: JobSettings, report: str) -> list[str]:
             reporting = Reporting(client)
             return [
                 run.order
-                for state in (RunState.APPROVED, RunState.RUNNING)
+                for state in sorted(LIVE)
                 for run in reporting.runs(report=report, state=state)
                 if run.order is not None
             ]

@@ -1,5 +1,8 @@
 """What every test may use: a PostgreSQL of its own, and no way out of this machine.
 
+Nothing may ask the metadata address of the host for credentials, the service's processes
+included: botocore is pointed at a stand-in that fails the run when anybody knocks.
+
 The server is the one that ``strongroom dev`` starts, by the same launcher; each xdist
 worker has one. ``STRONGROOM_PG_BINDIR`` chooses the PostgreSQL that is tested against.
 """
@@ -8,6 +11,7 @@ import itertools
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +58,35 @@ def _loopback_only() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", guarded)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def metadata_address() -> Iterator[list[object]]:
+    """Who asked for the metadata address, which nobody may by the end of the run.
+
+    The stand-in is named by the environment, which the processes of services inherit.
+    """
+    asked: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as stand_in:
+
+        def take() -> None:
+            while True:
+                try:
+                    connection, caller = stand_in.accept()
+                except OSError:
+                    return
+                asked.append(caller)
+                connection.close()
+
+        thread = threading.Thread(target=take, daemon=True)
+        thread.start()
+        with pytest.MonkeyPatch.context() as patch:
+            address = f"http://127.0.0.1:{stand_in.getsockname()[1]}"
+            patch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", address)
+            yield asked
+        stand_in.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert not asked, "something asked the host's metadata address for credentials"
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from vault_service.client import Client, RequestRefused, Retry
 from vault_service.client.report_results import RunInfo
 from vault_service.client.report_run import RunClient
 from vault_service.client.reports import Reporting
+from vault_service.domain.report_parts import Split
 from vault_service.domain.reports import (
     Classification,
     Column,
@@ -102,11 +103,30 @@ _BREACH = ReportDefinition(
     source_digest="00",
 )
 
-DEFINITIONS: Final = {d.name: d for d in (_CHARGEBACK, _REVIEW, _PURGE, _BREACH)}
+_SCREENING = ReportDefinition(
+    name="sanctions_screening",
+    title="Screening",
+    description="Who is on a list",
+    owner="compliance",
+    purpose="regulatory_report",
+    reads=(Reading("person_name", "plain"),),
+    columns=(Column("token", Classification.TOKEN, "The token of a name"),),
+    limits=Limits(row_cap=12),
+    formats=(Format.CSV, Format.JSON, Format.PARQUET),
+    approval=True,
+    split=Split("person_name", 4),
+    source_digest="00",
+)
+
+DEFINITIONS: Final = {d.name: d for d in (_CHARGEBACK, _REVIEW, _PURGE, _BREACH, _SCREENING)}
 CHANGED: Final = {
     name: replace(definition, source_digest="01") for name, definition in DEFINITIONS.items()
 }
 """The same reports made by other code."""
+
+
+NOSY: Final = {"chargeback_file": replace(_CHARGEBACK, reads_rights=True)}
+"""A report that declares that it reads rights, whose job the policies do not let read the log."""
 
 
 def create() -> FastAPI:
@@ -119,12 +139,18 @@ def create_changed() -> FastAPI:
     return create_service(definitions=CHANGED)
 
 
+def create_nosy() -> FastAPI:
+    """The service on the report that reads what its job may not."""
+    return create_service(definitions=NOSY)
+
+
 _UVICORN: Final = (
     "import os, uvicorn; uvicorn.run('tests.reporting:{}', factory=True, host='127.0.0.1',"
     " port=int(os.environ['STRONGROOM_PORT']), access_log=False, log_config=None)"
 )
 PROGRAM: Final = _UVICORN.format("create")
 PROGRAM_CHANGED: Final = _UVICORN.format("create_changed")
+PROGRAM_NOSY: Final = _UVICORN.format("create_nosy")
 _ONCE: Final = Retry(attempts=1)
 
 

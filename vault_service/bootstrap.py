@@ -192,6 +192,7 @@ async def open_services(
             reports=reporting.reports,
             report_approvals=reporting.approvals,
             report_jobs=reporting.jobs,
+            report_parts=reporting.parts,
             report_reads=reporting.reads,
             clock=utc_now,
             observer=metrics,

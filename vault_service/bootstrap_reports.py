@@ -10,7 +10,9 @@ from vault_service.adapters.outputs.s3 import S3Outputs
 from vault_service.adapters.policy_files import PolicyBundle
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.holdings import PostgresHoldings
+from vault_service.adapters.postgres.report_parts import PostgresReportParts
 from vault_service.adapters.postgres.reports import PostgresReports
+from vault_service.adapters.postgres.token_ranges import PostgresTokenRanges
 from vault_service.bootstrap_log import TransparencyLog
 from vault_service.domain.ports import TokenStore
 from vault_service.domain.reports import ReportDefinition
@@ -20,7 +22,9 @@ from vault_service.services.recording import Recorder
 from vault_service.services.report_approvals import ReportApprovals
 from vault_service.services.report_fence import JobFence
 from vault_service.services.report_jobs import ReportJobs
+from vault_service.services.report_parts import ReportParts
 from vault_service.services.report_reads import ReportReads
+from vault_service.services.report_results import Results
 from vault_service.services.report_runs import Runs
 from vault_service.services.reports import Reports
 from vault_service.settings import Settings
@@ -33,6 +37,7 @@ class ReportServices:
     reports: Reports
     approvals: ReportApprovals
     jobs: ReportJobs
+    parts: ReportParts
     reads: ReportReads
     fence: JobFence
     outputs: FileOutputs | S3Outputs
@@ -50,18 +55,21 @@ def report_services(
     known: Mapping[str, ReportDefinition] | None = None,
 ) -> ReportServices:
     """Reports on these settings, those of this release unless others are ``known``;
-    :class:`ConfigurationError` for an unusable bucket or report."""
+    :class:`ConfigurationError` for an unusable bucket."""
     runs = Runs(
         definitions() if known is None else known,
         bundle.principals,
         authorizer,
         PostgresReports(database),
+        PostgresReportParts(database),
         store,
         recorder,
         log.signer,
     )
     fence = JobFence(runs)
     outputs = output_store(settings)
+    results = Results(runs, log.reader)
+    jobs = ReportJobs(runs, fence, results)
     rights = Rights(
         engine.bundle_hash,
         [HeldPolicy(policy.source, policy.body) for policy in engine.policies.values()],
@@ -70,7 +78,8 @@ def report_services(
     return ReportServices(
         reports=Reports(runs, outputs),
         approvals=ReportApprovals(runs),
-        jobs=ReportJobs(runs, fence, log.reader),
+        jobs=jobs,
+        parts=ReportParts(runs, fence, jobs, results, PostgresTokenRanges(database)),
         reads=ReportReads(runs, fence, PostgresHoldings(database), bundle.catalog, rights),
         fence=fence,
         outputs=outputs,

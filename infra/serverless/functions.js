@@ -19,6 +19,9 @@ const REPORTS = {
   subject_access: [null, 1024],
 };
 
+// Parts of heavy runs, and runs that cannot be made now, go to the queue.
+const QUEUE_URL = { STRONGROOM_REPORT_QUEUE_URL: { Ref: "ReportQueue" } };
+
 const camel = (name) => name.replace(/(^|_)([a-z])/g, (_, __, letter) => letter.toUpperCase());
 const hyphens = (name) => name.replace(/_/g, "-");
 const sub = (text) => ({ "Fn::Sub": text });
@@ -145,6 +148,7 @@ for (const [name, [schedule, memory]] of Object.entries(REPORTS)) {
     maximumRetryAttempts: 2,
     maximumEventAge: 21600,
     onError: arn("ReportDeadLetters"),
+    environment: QUEUE_URL,
     events,
   });
 }
@@ -152,6 +156,7 @@ for (const [name, [schedule, memory]] of Object.entries(REPORTS)) {
 add("queue_worker", "queue_worker", 1024, {
   reservedConcurrency: 4,
   environment: {
+    ...QUEUE_URL,
     // The worker takes the role of an order's report on to ask the vault as that job.
     STRONGROOM_REPORT_ROLE_ARN: sub(
       "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/report-{report}",

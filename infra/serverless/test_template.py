@@ -149,6 +149,12 @@ def test_a_function_has_its_own_role_and_the_stack_makes_none(resources: dict[st
     assert not [each for each in resources.values() if each["Type"].startswith("AWS::IAM::")]
 
 
+def test_what_cannot_be_made_now_goes_to_the_queue(resources: dict[str, Any]) -> None:
+    for name, function in of_type(resources, "AWS::Lambda::Function").items():
+        url = function["Environment"]["Variables"]["STRONGROOM_REPORT_QUEUE_URL"]
+        assert url == {"Ref": "ReportQueue"}, name
+
+
 def test_schedules_are_those_of_the_definitions(resources: dict[str, Any]) -> None:
     rules = of_type(resources, "AWS::Events::Rule")
     assert {

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from reporting_jobs.context import Cell
-from reporting_jobs.failures import FailureCode, RunFailed
+from reporting_jobs.failures import RunFailed
+from vault_service.domain.report_failures import FailureCode
 
 LARGEST_INTEGER: Final = 2**63 - 1
 MAX_TEXT: Final = 32_767

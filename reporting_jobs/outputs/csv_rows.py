@@ -10,6 +10,7 @@ point and exponent can be in the file (OWASP ASVS 5 1.2.10).
 import csv
 import io
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from reporting_jobs.context import Cell
@@ -19,15 +20,19 @@ ESCAPE: Final = "'"
 FORMULA_STARTS: Final = frozenset("=+-@\t\r\n＝＋－＠" + ESCAPE)
 """What a text may not begin with bare."""
 _PIECE_CHARACTERS: Final = 1 << 16
+_AT_ONCE: Final = 32
+"""Rows that are written at once, each of which may be long."""
 
 
-def pieces(rows: CheckedRows) -> Iterator[bytes]:
-    """The file, in pieces of some 64 KiB."""
+def pieces(rows: CheckedRows, *, headed: bool = True) -> Iterator[bytes]:
+    """The file, in pieces of some 64 KiB; ``headed`` by the names of its columns."""
     buffer = io.StringIO(newline="")
-    write = csv.writer(buffer, lineterminator="\r\n").writerow
-    write([_written(name) for name in rows.columns])
-    for row in rows:
-        write([_written(cell) for cell in row])
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    if headed:
+        writer.writerow([_written(name) for name in rows.columns])
+    remaining = iter(rows)
+    while some := [[_written(cell) for cell in row] for row in islice(remaining, _AT_ONCE)]:
+        writer.writerows(some)
         if buffer.tell() >= _PIECE_CHARACTERS:
             yield buffer.getvalue().encode()
             buffer.seek(0)
@@ -36,8 +41,8 @@ def pieces(rows: CheckedRows) -> Iterator[bytes]:
 
 
 def _written(cell: Cell) -> str | int | float | None:
+    if isinstance(cell, str):
+        return ESCAPE + cell if cell and cell[0] in FORMULA_STARTS else cell
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    if isinstance(cell, str) and cell and cell[0] in FORMULA_STARTS:
-        return ESCAPE + cell
     return cell

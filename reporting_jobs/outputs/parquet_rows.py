@@ -10,8 +10,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from reporting_jobs.context import Cell
-from reporting_jobs.failures import FailureCode, RunFailed
+from reporting_jobs.failures import RunFailed
 from reporting_jobs.outputs.checking import CheckedRows
+from vault_service.domain.report_failures import FailureCode
 
 if TYPE_CHECKING:
     import pyarrow as pa

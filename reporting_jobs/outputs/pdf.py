@@ -15,9 +15,10 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from reporting_jobs.context import Cell, Output, Section
-from reporting_jobs.failures import FailureCode, RunFailed
+from reporting_jobs.failures import RunFailed
 from reporting_jobs.outputs.checking import CheckedRows
 from reporting_jobs.outputs.pdf_text import shown
+from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.reports import ReportDefinition
 
 if TYPE_CHECKING:

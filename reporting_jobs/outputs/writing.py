@@ -13,15 +13,23 @@ def checked(context: Context, output: Output, cap: int) -> CheckedRows:
     return CheckedRows(output.rows, [column.name for column in context.definition.columns], cap)
 
 
-def pieces(format: Format, context: Context, output: Output, rows: CheckedRows) -> Iterator[bytes]:
-    """The file piece by piece; ``rows`` counts them. Raises
+def pieces(
+    format: Format,
+    context: Context,
+    output: Output,
+    rows: CheckedRows,
+    *,
+    headed: bool = True,
+) -> Iterator[bytes]:
+    """The file piece by piece; ``rows`` counts them. With ``headed`` false, a CSV that is
+    to be laid behind another begins with its rows. Raises
     :class:`~reporting_jobs.failures.RunFailed` for what is not as the definition says, and
     whatever the report raises."""
     match format:
         case Format.CSV:
             from reporting_jobs.outputs import csv_rows
 
-            return csv_rows.pieces(rows)
+            return csv_rows.pieces(rows, headed=headed)
         case Format.JSON:
             from reporting_jobs.outputs import json_rows
 

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from reporting_jobs.context import Cell, Chart, Context, Output, ReportRefused, Section
-from reporting_jobs.moments import stamp
+from reporting_jobs.moments import days_back, stamp
+from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.reports import (
     Classification,
     Column,
@@ -48,15 +49,7 @@ DEFINITION = ReportDefinition(
     limits=Limits(row_cap=50_000, minimum_group=1),
     formats=(Format.PDF, Format.CSV, Format.JSON, Format.PARQUET),
     parameters=(
-        Parameter(
-            "days",
-            ParameterType.INTEGER,
-            "How many days back; compared with as many before",
-            required=False,
-            default=90,
-            lowest=1,
-            highest=730,
-        ),
+        days_back("How many days back; compared with as many before"),
         Parameter(
             "rise_percent",
             ParameterType.INTEGER,
@@ -116,7 +109,9 @@ def _plan(context: Context) -> ReviewPlan:
     given = context.parameters
     first, end = given["hours_from"], given["hours_to"]
     if first >= end:
-        raise ReportRefused("parameters_invalid", "hours_from has to lie before hours_to.")
+        raise ReportRefused(
+            FailureCode.PARAMETERS_INVALID, "hours_from has to lie before hours_to."
+        )
     name = given["timezone"]
     # To the second, as the log is asked: an event is then counted if and only if it is read.
     until = context.now.replace(microsecond=0)
@@ -132,7 +127,7 @@ def _zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ReportRefused(
-            "parameters_invalid", "There is no such time zone; use an IANA name."
+            FailureCode.PARAMETERS_INVALID, "There is no such time zone; use an IANA name."
         ) from None
 
 

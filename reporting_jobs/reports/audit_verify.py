@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from reporting_jobs.byte_stream import stream_of
 from reporting_jobs.context import Cell, Context, Output, ReportRefused, Section
 from vault_service.domain.notes import MAX_NOTE_BYTES, NoteError, VerifierKey
+from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.reports import (
     Classification,
     Column,
@@ -72,7 +73,7 @@ def make(context: Context) -> Output:
         )
     except NoteError:
         raise ReportRefused(
-            "input_invalid", "The key or the kept checkpoint is not spelled as one."
+            FailureCode.INPUT_INVALID, "The key or the kept checkpoint is not spelled as one."
         ) from None
     rows = list(_rows(report, key, newest, pinned=bool(given)))
     lines = [line for line in told_bundle(report, key) if line]
@@ -87,10 +88,10 @@ def _kept(context: Context) -> str | None:
             return file.read(MAX_NOTE_BYTES + 1).decode()
     except FileNotFoundError:
         raise ReportRefused(
-            "input_missing", "There is no such file with a kept checkpoint."
+            FailureCode.INPUT_MISSING, "There is no such file with a kept checkpoint."
         ) from None
     except UnicodeDecodeError:
-        raise ReportRefused("input_invalid", "The kept checkpoint is no text.") from None
+        raise ReportRefused(FailureCode.INPUT_INVALID, "The kept checkpoint is no text.") from None
 
 
 def _rows(

@@ -8,6 +8,7 @@ from typing import Any
 from reporting_jobs.context import Cell, Chart, Context, Output, ReportRefused, Section
 from reporting_jobs.moments import moment
 from reporting_jobs.people import CLASSES, PEOPLE_AT_ONCE, batches, newest_values
+from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.reports import (
     NO_VALUE,
     Classification,
@@ -109,7 +110,7 @@ def make(context: Context) -> Output:
     """A row for each person, in the order of their ids."""
     start, end = moment(context.parameters["from"]), moment(context.parameters["to"])
     if start >= end:
-        raise ReportRefused("parameters_invalid", "from has to lie before to.")
+        raise ReportRefused(FailureCode.PARAMETERS_INVALID, "from has to lie before to.")
     exposed = _Exposed(context)
 
     def rows() -> Iterator[Sequence[Cell]]:

@@ -8,15 +8,13 @@ from itertools import groupby
 from typing import Final
 
 from reporting_jobs.context import Cell, Chart, Context, Holding, Output, Section
-from reporting_jobs.moments import day, days_between, stamp
+from reporting_jobs.moments import day, days_back, days_between, stamp
 from reporting_jobs.suppression import suppress
 from vault_service.domain.reports import (
     Classification,
     Column,
     Format,
     Limits,
-    Parameter,
-    ParameterType,
     ReportDefinition,
 )
 
@@ -51,17 +49,7 @@ DEFINITION = ReportDefinition(
     ),
     limits=Limits(row_cap=5000, minimum_group=10),
     formats=(Format.PDF, Format.CSV, Format.JSON, Format.PARQUET),
-    parameters=(
-        Parameter(
-            "days",
-            ParameterType.INTEGER,
-            "How many days back the data flows are counted",
-            required=False,
-            default=90,
-            lowest=1,
-            highest=730,
-        ),
-    ),
+    parameters=(days_back("How many days back the data flows are counted"),),
     schedule="cron(0 4 1 * ? *)",
 )
 

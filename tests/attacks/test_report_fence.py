@@ -10,6 +10,7 @@ import pytest
 from tests.reporting import (
     COLUMNS,
     PROGRAM,
+    PROGRAM_NOSY,
     RSA_KEY,
     approved,
     job,
@@ -131,6 +132,19 @@ def test_an_undeclared_class_fails_the_run(server: Server) -> None:
         list(other.tokens("email"))
     assert refusal(caught) == ("access_denied", "undeclared_class")
     assert state(server, other) == ("failed", "undeclared_class")
+
+
+def test_rights_that_the_job_may_not_read_fail_the_run(serve: Serve) -> None:
+    """Declared is not allowed: who may read the log is for the policies to say."""
+    nosy = serve(program=PROGRAM_NOSY)
+    client = running(nosy, stored(nosy, 1, seed=44))
+    with pytest.raises(RequestRefused) as refused:
+        client.rights()
+    assert refusal(refused) == ("access_denied", "rights_denied")
+    assert state(nosy, client) == ("failed", "rights_denied")
+    event = last(nosy, "report_rights_read")
+    assert (event["outcome"], event["detail"]["rule"]) == ("denied", "rights_denied")
+    assert event["detail"]["run"] == client.run.id
 
 
 def test_more_than_the_cap_fails_the_run(server: Server) -> None:

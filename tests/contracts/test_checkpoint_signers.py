@@ -73,6 +73,14 @@ async def test_signs_checkpoints_that_its_key_opens(signers: Signers) -> None:
     assert open_checkpoint(note, pinned, NAME) == CHECKPOINT
 
 
+@pytest.mark.parametrize("length", [1, 4096, 4097, 200_000])
+async def test_signs_texts_of_any_length(signers: Signers, length: int) -> None:
+    """KMS takes 4096 bytes as they are; a manifest of many parts is longer."""
+    signer, _ = signers
+    await signer.open()
+    signer.key.check(b"x" * length, await signer.sign(b"x" * length))
+
+
 async def test_another_key_of_the_same_name_does_not_open_them(signers: Signers) -> None:
     first, second = signers
     note = await signed(first)

@@ -66,7 +66,7 @@ async def test_wraps_differently_each_time(wrappers: tuple[KeyWrapper, KeyWrappe
 
 @pytest.mark.parametrize("changed", sorted(CONTEXT))
 async def test_is_bound_to_each_fact(wrappers: tuple[KeyWrapper, KeyWrapper], changed: str) -> None:
-    """PCI-DSS 3.7.1: a wrapped key that is moved to another row does not unwrap."""
+    """PCI-DSS 3.7.7: a wrapped key that is moved to another row does not unwrap."""
     wrapper, _ = wrappers
     wrapped = await wrapper.wrap(SECRET, CONTEXT)
     with pytest.raises(DamagedKey) as caught:

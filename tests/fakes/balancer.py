@@ -30,6 +30,7 @@ class Balancer:
         self._ports = ports
         self._ready: list[int] = []
         self._turn = 0
+        self._writers: set[asyncio.StreamWriter] = set()
         self._changed = threading.Condition()
         self._listening = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -71,9 +72,9 @@ class Balancer:
         await self._ended.wait()
         asking.cancel()
         server.close()
+        for writer in self._writers:
+            writer.transport.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _ask(self) -> None:
@@ -98,7 +99,9 @@ class Balancer:
         except OSError:
             back.close()
             return
+        self._writers |= {back, forth}
         await asyncio.gather(_pass_on(near, forth), _pass_on(far, back))
+        self._writers -= {back, forth}
 
 
 async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

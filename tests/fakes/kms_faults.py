@@ -26,6 +26,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 _CRYPTOGRAPHIC = frozenset({"Encrypt", "Decrypt", "GenerateDataKey", "GetPublicKey", "Sign"})
@@ -192,11 +194,34 @@ class KmsFaultProxy:
             body = {**body, "CiphertextBlob": _cut(body["CiphertextBlob"])}
         if mode is Mode.WRONG_SIGNATURE and "Message" in body:
             body = {**body, "Message": base64.b64encode(os.urandom(32)).decode()}
+        if operation == "Sign" and mode is Mode.OK:
+            return self._signed(body)
         status, answer = self.forward(operation, body)
         answer = _distorted(mode, answer)
         if "Plaintext" in answer:
             self.plaintexts.append(answer["Plaintext"])
         return status, answer
+
+    def _signed(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """As KMS signs: at most 4096 bytes as they are, or a SHA-256 digest. moto takes any
+        length, and a digest for a message."""
+        message = base64.b64decode(body["Message"])
+        if body.get("MessageType", "RAW") == "RAW":
+            if len(message) > 4096:
+                return _refusal(400, "ValidationException")
+            return self.forward("Sign", body)
+        if len(message) != 32:
+            return _refusal(400, "ValidationException")
+        from moto.core.models import DEFAULT_ACCOUNT_ID
+        from moto.kms.models import kms_backends
+
+        held: Any = kms_backends[DEFAULT_ACCOUNT_ID][_REGION].keys[_id(body["KeyId"])].private_key
+        signature = held.private_key.sign(message, ec.ECDSA(Prehashed(SHA256())))
+        return 200, {
+            "KeyId": body["KeyId"],
+            "Signature": base64.b64encode(signature).decode(),
+            "SigningAlgorithm": body["SigningAlgorithm"],
+        }
 
     def pause(self, seconds: float) -> bool:
         """Wait while the mode stays the same; whether it did."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qs
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -25,28 +26,58 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from reporting_jobs.definitions import definitions
 from tests.fakes.scripted_server import Reply, ScriptedServer, Seen, problem
 from vault_service.domain.notes import VerifierKey, sign_line
-from vault_service.domain.report_notes import WorkOrder
+from vault_service.domain.report_notes import PartOrder, WorkOrder, read_order
 from vault_service.domain.report_runs import new_run_id
 from vault_service.domain.reports import canonical
 
 PAGE = 1000
 _ORIGIN = "test.log"
+_SEALED = ("rows", "output_sha256", "output_bytes", "output_location")
 
 
 @dataclass
-class FakeRun:
-    """A run as the fake keeps it."""
+class FakeLease:
+    """Who makes a run, or a part of one, and what came of it so far."""
 
-    info: dict[str, Any]
     order: str
     holder: str | None = None
     lease_until: float = 0.0
+    attempts: int = 0
+    sealed: dict[str, Any] | None = None
+    released: list[str] = field(default_factory=list)
+
+    def take(self, holder: str, seconds: float) -> bool:
+        """Lease it; whether nobody else has it."""
+        now = datetime.now(UTC).timestamp()
+        if self.holder not in (None, holder) and now < self.lease_until:
+            return False
+        self.holder, self.attempts = holder, self.attempts + 1
+        self.lease_until = now + seconds
+        return True
+
+
+@dataclass
+class FakePart(FakeLease):
+    """A part as the fake keeps it: of ``tokens``."""
+
+    number: int = 0
+    tokens: list[str] = field(default_factory=list)
+    done: bool = False
+
+
+@dataclass
+class FakeRun(FakeLease):
+    """A run as the fake keeps it."""
+
+    info: dict[str, Any] = field(default_factory=dict)
     finishes: list[dict[str, Any]] = field(default_factory=list)
+    parts: list[FakePart] = field(default_factory=list)
 
 
 class ReportVault(ScriptedServer):
     """The fake. ``refused`` holds the orders it refused, ``runs`` its runs by id; what a
-    test sets in ``deny`` is refused with ``access_denied`` by route."""
+    test sets in ``deny`` is refused with ``access_denied`` by route. Whoever asks for a verb in
+    ``stuck_before`` waits for good, and nothing is done; in ``stuck_after``, once it is done."""
 
     def __init__(self, tokens: Mapping[str, str], lease_seconds: float = 300.0) -> None:
         super().__init__(self._route)
@@ -62,6 +93,10 @@ class ReportVault(ScriptedServer):
         self.refused: list[str] = []
         self.deny: set[str] = set()
         self.approve_requests = True
+        self.stuck_before: set[str] = set()
+        self.stuck_after: set[str] = set()
+        self.stuck = threading.Event()
+        self._let_go = threading.Event()
         self._state = threading.RLock()
 
     def sign(self, text: str) -> str:
@@ -109,10 +144,9 @@ class ReportVault(ScriptedServer):
             "updated_at": now.isoformat(),
             "needs_approval": True,
             "binding": {},
-            "attempts": 0,
         }
         note = self.sign(order.text())
-        self.runs[order.run] = FakeRun(info, note)
+        self.runs[order.run] = FakeRun(note, info=info)
         return note
 
     def run_of(self, order: str) -> FakeRun:
@@ -120,8 +154,11 @@ class ReportVault(ScriptedServer):
         return next(run for run in self.runs.values() if run.order == order)
 
     def expire_lease(self, order: str) -> None:
-        """Let whoever asks next take the run over."""
-        self.run_of(order).lease_until = 0.0
+        """Let whoever asks next take over the run, or the part, that the order is of."""
+        for run in self.runs.values():
+            for each in (run, *run.parts):
+                if each.order == order:
+                    each.lease_until = 0.0
 
     def _route(self, seen: Seen) -> Reply:
         path = seen.path.partition("?")[0]
@@ -129,16 +166,41 @@ class ReportVault(ScriptedServer):
             return problem(403, "access_denied")
         if path == "/v1/detokenize":
             return self._detokenize(seen)
+        if path == "/v1/reports/runs":
+            return self._listed(parse_qs(seen.path.partition("?")[2]))
         if path.startswith("/v1/reports/runs/"):
             run_id, _, verb = path.removeprefix("/v1/reports/runs/").partition("/")
+            self._wait(verb, self.stuck_before)
             with self._state:
                 run = self.runs.get(run_id)
                 if run is None:
                     return problem(404, "not_found")
-                return self._on_run(run, verb, seen)
+                reply = self._on_run(run, verb, seen)
+            self._wait(verb, self.stuck_after)
+            return reply
         if path.startswith("/v1/reports/") and path.endswith("/runs"):
             return self._requested(path.split("/")[3], seen.json)
         return problem(404, "not_found")
+
+    def _listed(self, query: dict[str, list[str]]) -> Reply:
+        with self._state:
+            found = [
+                self._told(run).json
+                for run in self.runs.values()
+                if run.info["report"] in query["report"] and run.info["state"] in query["state"]
+            ]
+        return Reply(json={"runs": found, "next_cursor": None})
+
+    def _wait(self, verb: str, where: set[str]) -> None:
+        if verb in where:
+            self.stuck.set()
+            self._let_go.wait()
+
+    def let_go(self) -> None:
+        """Answer nobody who waits, and let nobody wait any more."""
+        self.stuck_before.clear()
+        self.stuck_after.clear()
+        self.stuck.clear()
 
     def _requested(self, report: str, asked: dict[str, Any]) -> Reply:
         with self._state:
@@ -157,55 +219,117 @@ class ReportVault(ScriptedServer):
                 run.info["state"] = "requested"
             return self._told(run)
 
-    def _told(self, run: FakeRun) -> Reply:
-        approved = run.info["state"] != "requested"
-        return Reply(json={**run.info, "order": run.order if approved else None})
+    def _told(self, run: FakeRun, at: FakeLease | None = None) -> Reply:
+        approved = run.info["state"] != "requested" or not run.info["needs_approval"]
+        told = {**run.info, "order": run.order if approved else None}
+        told |= {"attempts": run.attempts, "parts": len(run.parts)}
+        told |= {"parts_done": sum(part.done for part in run.parts)}
+        if at is run:
+            told["sealed"] = run.sealed
+        elif isinstance(at, FakePart):
+            told["part"] = self._part(run, at)
+        return Reply(json=told)
+
+    def _part(self, run: FakeRun, part: FakePart) -> dict[str, Any]:
+        leased = part.holder is not None and datetime.now(UTC).timestamp() < part.lease_until
+        return {
+            "number": part.number,
+            "of": len(run.parts),
+            "done": part.done,
+            "leased": leased and not part.done,
+            "attempts": part.attempts,
+            "sealed": part.sealed,
+            "order": part.order,
+        }
 
     def _on_run(self, run: FakeRun, verb: str, seen: Seen) -> Reply:
         body = seen.json if seen.body else {}
+        number = body.get("part")
+        at: FakeLease = run if number is None else run.parts[number - 1]
         if verb == "start":
             return self._start(run, body)
         if verb == "tokens":
-            return self._tokens(body)
-        if run.info["state"] == "succeeded" and verb == "finish" and run.holder == body["holder"]:
-            return self._told(run)
-        if run.holder != body["holder"] or run.info["state"] != "running":
+            return self._tokens(body, at)
+        if verb == "split" and run.parts:
+            return Reply(json={"parts": [self._part(run, part) for part in run.parts]})
+        finished = run.info["state"] == "succeeded" or (isinstance(at, FakePart) and at.done)
+        if verb == "finish" and finished and at.holder == body["holder"]:
+            return self._told(run, at)
+        if verb == "release" and at.holder is None:
+            return self._told(run, at)
+        if at.holder != body["holder"] or run.info["state"] != "running" or finished:
             return problem(403, "access_denied")
-        if verb == "finish":
-            run.finishes.append(body)
-            run.info |= {name: body[name] for name in ("rows", "output_sha256", "output_bytes")}
-            run.info |= {"state": "succeeded", "location": body["output_location"]}
-        elif verb == "fail":
-            run.info |= {"state": "failed", "code": body["code"]}
-        else:
-            self._lease(run)
-        return self._told(run)
+        match verb:
+            case "split":
+                return self._split(run)
+            case "release":
+                at.released.append(body["reason"])
+                at.holder = None
+            case "seal":
+                at.sealed = {name: body[name] for name in _SEALED}
+            case "finish":
+                self._finish(run, at, body)
+            case "fail":
+                run.info |= {"state": "failed", "code": body["code"], "rule": body.get("reason")}
+            case _:
+                at.lease_until = datetime.now(UTC).timestamp() + self.lease_seconds
+        return self._told(run, at)
+
+    def _finish(self, run: FakeRun, at: FakeLease, body: dict[str, Any]) -> None:
+        run.finishes.append(body)
+        at.sealed = {name: body[name] for name in _SEALED}
+        if isinstance(at, FakePart):
+            at.done = True
+            if not all(part.done for part in run.parts):
+                return
+        leases: list[FakeLease] = [*run.parts] or [run]
+        made = [each.sealed or {} for each in leases]
+        run.info |= {"state": "succeeded", "locations": [each["output_location"] for each in made]}
+        run.info |= {name: sum(each[name] for each in made) for name in ("rows", "output_bytes")}
+        if at is run:
+            run.info["output_sha256"] = body["output_sha256"]
+
+    def _split(self, run: FakeRun) -> Reply:
+        definition = definitions()[run.info["report"]]
+        size = 0 if definition.split is None else definition.split.tokens
+        cuts = [self._pages[at : at + size] for at in range(0, len(self._pages), size or 1)]
+        if size and len(cuts) > 1:
+            order = read_order(run.order.partition("\n\n")[0] + "\n")
+            for number, tokens in enumerate(cuts, start=1):
+                told = PartOrder(
+                    order=order,
+                    part=number,
+                    parts=len(cuts),
+                    after=cuts[number - 2][-1] if number > 1 else None,
+                    until=tokens[-1] if number < len(cuts) else None,
+                )
+                run.parts.append(FakePart(self.sign(told.text()), number=number, tokens=tokens))
+            run.holder = None
+        return Reply(json={"parts": [self._part(run, part) for part in run.parts]})
 
     def _start(self, run: FakeRun, body: dict[str, Any]) -> Reply:
-        if body["order"] != run.order:
+        known: list[FakeLease] = [run, *run.parts]
+        at = next((each for each in known if each.order == body["order"]), None)
+        if at is None:
             self.refused.append(body["order"])
             return problem(403, "access_denied")
         state = run.info["state"]
-        if state == "running":
-            free = run.lease_until <= datetime.now(UTC).timestamp()
-            if not free and run.holder != body["holder"]:
-                return problem(422, "idempotency_conflict")
-        elif state != "approved":
-            return self._told(run)
-        run.holder = body["holder"]
-        run.info |= {"state": "running", "attempts": run.info["attempts"] + 1}
-        self._lease(run)
-        return self._told(run)
+        waits = ("running", "approved") if run.info["needs_approval"] else ("requested", "running")
+        if state not in waits or (isinstance(at, FakePart) and at.done):
+            return self._told(run, at)
+        if at is run and run.parts:
+            return self._told(run, at)
+        if not at.take(body["holder"], self.lease_seconds):
+            return problem(422, "idempotency_conflict")
+        run.info["state"] = "running"
+        return self._told(run, at)
 
-    def _lease(self, run: FakeRun) -> None:
-        run.lease_until = datetime.now(UTC).timestamp() + self.lease_seconds
-        run.info["lease_until"] = datetime.fromtimestamp(run.lease_until, UTC).isoformat()
-
-    def _tokens(self, body: dict[str, Any]) -> Reply:
+    def _tokens(self, body: dict[str, Any], of: FakeLease) -> Reply:
         at = int(body.get("cursor") or 0)
         row = {"created_at": "2026-01-01T00:00:00+00:00"}
-        page = [{"token": token, **row} for token in self._pages[at : at + PAGE]]
-        more = at + PAGE < len(self._pages)
+        tokens = of.tokens if isinstance(of, FakePart) else self._pages
+        page = [{"token": token, **row} for token in tokens[at : at + PAGE]]
+        more = at + PAGE < len(tokens)
         return Reply(
             json={
                 "data_class": body["data_class"],
@@ -238,6 +362,7 @@ class ReportVault(ScriptedServer):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._let_go.set()
         super().__exit__(kind, error, traceback)
 
 
@@ -245,5 +370,5 @@ def altered(order: str) -> str:
     """The order with a higher cap, its signature as it was."""
     head, line, rest = order.split("\n", 2)
     content = json.loads(line)
-    content["row_cap"] += 1
+    content.get("order", content)["row_cap"] += 1
     return f"{head}\n{canonical(content).decode()}\n{rest}"

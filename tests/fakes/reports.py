@@ -1,13 +1,19 @@
-"""Runs and approvals in memory; meets ``ReportStore`` as PostgreSQL does."""
+"""Runs, their parts and approvals in memory; meets ``ReportStore`` and ``PartStore`` as
+PostgreSQL does."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from vault_service.domain.events import AuditEvent
-from vault_service.domain.report_ports import Approval, RunQuery
+from vault_service.domain.report_parts import Part
+from vault_service.domain.report_ports import Approval, PartChange, RunQuery
 from vault_service.domain.report_runs import NEXT, Run, RunState
 
+_PART_GOES_ON = (
+    *("done", "attempts", "lease_holder", "lease_until"),
+    *("rows", "output_sha256", "output_bytes", "output_location"),
+)
 _BAD_ENDS = (RunState.FAILED, RunState.EXPIRED, RunState.REJECTED)
 
 
@@ -20,6 +26,7 @@ class MemoryReports:
         self.runs: dict[str, Run] = {}
         self.approvals: dict[str, Approval] = {}
         self.events: list[AuditEvent] = []
+        self._parts: dict[tuple[str, int], Part] = {}
         self._reads: set[tuple[str, bytes]] = set()
 
     async def add(self, run: Run, events: Sequence[AuditEvent], approval: Approval | None) -> Run:
@@ -52,6 +59,7 @@ class MemoryReports:
         after: Run,
         events: Sequence[AuditEvent],
         approvals: Sequence[Approval] = (),
+        parts: Sequence[Part] = (),
     ) -> bool:
         if after.state not in NEXT.get(before.state, ()) and not (
             before.state is after.state is RunState.RUNNING
@@ -60,7 +68,13 @@ class MemoryReports:
         found = await self.find(before.tenant, before.id)
         if found is None or (found.version, found.state) != (before.version, before.state):
             return False
-        self.runs[before.id] = replace(after, version=before.version + 1, revealed=found.revealed)
+        self.runs[before.id] = replace(
+            after,
+            version=before.version + 1,
+            revealed=found.revealed,
+            parts_done=found.parts_done,
+        )
+        self._parts |= {(part.run, part.number): part for part in parts}
         self._keep(events, approvals)
         return True
 
@@ -83,6 +97,54 @@ class MemoryReports:
             return False
         self._reads.add((run_id, digest))
         self.runs[run_id] = replace(run, revealed=run.revealed + tokens)
+        return True
+
+    async def parts(self, tenant: str, run_id: str) -> Sequence[Part]:
+        found = [part for (run, _), part in sorted(self._parts.items()) if run == run_id]
+        return [part for part in found if part.tenant == tenant]
+
+    async def part(self, tenant: str, run_id: str, number: int) -> Part | None:
+        part = self._parts.get((run_id, number))
+        return part if part is not None and part.tenant == tenant else None
+
+    async def change_part(
+        self, before: Part, after: Part, events: Sequence[AuditEvent], *, cap: int, at: datetime
+    ) -> PartChange:
+        run = await self.find(before.tenant, before.run)
+        found = await self.part(before.tenant, before.run, before.number)
+        if run is None or found is None or run.state is not RunState.RUNNING:
+            return PartChange.LOST
+        if found.done or found.version != before.version:
+            return PartChange.LOST
+        together = [*await self.parts(before.tenant, before.run)]
+        together[together.index(found)] = after
+        if sum(part.rows or 0 for part in together) > cap:
+            return PartChange.OVER
+        self._parts[(before.run, before.number)] = replace(
+            found,
+            **{name: getattr(after, name) for name in _PART_GOES_ON},
+            version=before.version + 1,
+        )
+        if after.done:
+            self.runs[run.id] = replace(
+                run,
+                parts_done=run.parts_done + 1,
+                rows=(run.rows or 0) + (after.rows or 0),
+                output_bytes=(run.output_bytes or 0) + (after.output_bytes or 0),
+                updated_at=at,
+                version=run.version + 1,
+            )
+        self._keep(events, ())
+        return PartChange.WRITTEN
+
+    async def extend_part(self, part: Part, holder: str, until: datetime) -> bool:
+        run = await self.find(part.tenant, part.run)
+        found = await self.part(part.tenant, part.run, part.number)
+        if run is None or found is None or run.state is not RunState.RUNNING:
+            return False
+        if found.done or found.lease_holder != holder:
+            return False
+        self._parts[(part.run, part.number)] = replace(found, lease_until=until)
         return True
 
     async def approval(self, tenant: str, run_id: str) -> Approval | None:

@@ -26,7 +26,9 @@ from tests.serving import Serve, Server
 from tests.soak import times
 from tests.synthetic import cards
 
-_DRAIN: Final = 4
+_DRAIN: Final = times(4, 15)
+"""Seconds, the second as in production. What must fit in: the longest pause of a caller, and
+the balancer's look at readiness, on a machine that may be busy with other things."""
 _LONGEST_PAUSE: Final = 2.0
 _CALLERS: Final = times(12, 60)
 _ROUNDS: Final = times(1, 12)

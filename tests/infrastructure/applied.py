@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,6 @@ class Applied:
 
     copy: Path
     endpoint: str
-    networks: Mapping[str, str] = field(default_factory=lambda: {"core": "10.0.0.0/16"})
 
     @cached_property
     def terraform(self) -> Terraform:

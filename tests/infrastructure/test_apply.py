@@ -1,6 +1,10 @@
 """Must show: from zero, everything that moto plays; a second apply changes nothing."""
 
+import json
+import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +14,10 @@ from moto.server import ThreadedMotoServer
 from reporting_jobs.definitions import definitions
 from tests.infrastructure.applied import GAPS, MISSING, Applied, by_address, changed, managed
 from tests.infrastructure.terraform import copied
+from vault_service.domain.catalog import Domain
+from vault_service.domain.errors import ConfigurationError
+from vault_service.production import refuse_unsafe
+from vault_service.settings import load
 
 ACCOUNT = "111122223333"
 AUDIT_ACCOUNT = "444455556666"
@@ -18,6 +26,7 @@ AUDIT_ACCOUNT = "444455556666"
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
@@ -65,7 +74,9 @@ def test_a_second_apply_changes_nothing(second: tuple[bool, dict[str, Any]]) -> 
 
 
 def test_a_changed_network_is_a_changed_rule_and_nothing_else(applied: Applied) -> None:
-    again, plan = applied.plan_again('-var=client_networks={"core":"10.9.0.0/16"}')
+    again, plan = applied.plan_again(
+        "-refresh=false", '-var=client_networks={"core":"10.9.0.0/16"}'
+    )
     assert again
     assert changed(plan) == {
         'module.vault.module.network.aws_vpc_security_group_ingress_rule.client["core"]'
@@ -104,7 +115,8 @@ def test_checkpoints_are_locked_in_the_audit_account(applied: Applied, endpoint:
         bucket = f"strongroom-test-{kind}-{AUDIT_ACCOUNT}"
         lock = s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
         assert lock["ObjectLockEnabled"] == "Enabled"
-        assert lock["Rule"]["DefaultRetention"] == {"Mode": "COMPLIANCE", "Days": 1}
+        retention = lock["Rule"]["DefaultRetention"]
+        assert (retention["Mode"], retention["Days"]) == ("COMPLIANCE", 1)
     here = {each["Name"] for each in client(endpoint, "s3", ACCOUNT).list_buckets()["Buckets"]}
     assert here == {f"strongroom-test-reports-{ACCOUNT}"}
 
@@ -135,6 +147,59 @@ def test_serverless_finds_its_parameters(applied: Applied, endpoint: str) -> Non
         "subnet-b",
         "vault-url",
     }
+
+
+def environment(applied: Applied, family: str, certificate: Path) -> dict[str, str]:
+    """What a task's container of the same name is given, as production gives it."""
+    task = applied.state()[f"module.vault.module.service.aws_ecs_task_definition.{family}"]
+    (container,) = [
+        each
+        for each in json.loads(task["values"]["container_definitions"])
+        if each["name"] == family
+    ]
+    assert "secrets" not in container
+    given = {each["name"]: each["value"] for each in container["environment"]}
+    bundle = "/etc/strongroom/rds-global-bundle.pem"
+    return {name: value.replace(bundle, str(certificate)) for name, value in given.items()} | {
+        "STRONGROOM_ENV": "prod"
+    }
+
+
+def test_the_service_starts_on_what_its_task_is_given(applied: Applied, tmp_path: Path) -> None:
+    certificate = tmp_path / "bundle.pem"
+    certificate.touch()
+    given = environment(applied, "service", certificate)
+    settings = load(given)
+    refuse_unsafe(settings)
+    assert settings.database_password_from == settings.sealer_database_password_from == "iam"
+    assert settings.audit_anchor == f"s3://strongroom-test-checkpoints-{AUDIT_ACCOUNT}/checkpoints"
+    assert settings.kms_key_arns[Domain.PCI] != settings.kms_key_arns[Domain.PII]
+    load(environment(applied, "operations", certificate), database_alone=True)
+    # One without its encryption is refused: the check above is not idle.
+    given["STRONGROOM_DATABASE_URL"] = given["STRONGROOM_DATABASE_URL"].replace("-full", "-ca")
+    with pytest.raises(ConfigurationError, match="database-tls"):
+        load(given)
+
+
+def test_logins_are_those_that_the_script_makes(applied: Applied) -> None:
+    script = (Path(__file__).parents[2] / "infra" / "sql" / "roles.sql").read_text()
+    policies = [
+        json.loads(each["values"]["policy"])
+        for each in applied.state().values()
+        if each["type"] == "aws_iam_role_policy"
+    ]
+    logins = {
+        resource.rpartition("/")[2]
+        for policy in policies
+        for statement in policy["Statement"]
+        if "rds-db:connect" in statement["Action"]
+        for resource in (
+            [statement["Resource"]]
+            if isinstance(statement["Resource"], str)
+            else statement["Resource"]
+        )
+    }
+    assert logins == set(re.findall(r"CREATE ROLE (\w+) LOGIN", script))
 
 
 def test_nothing_is_left_when_it_is_taken_away(applied: Applied, endpoint: str) -> None:

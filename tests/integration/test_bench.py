@@ -14,6 +14,9 @@ _SIZES = {
     "--leaves": 3000,
     "--events": 6000,
     "--replayed": 500,
+    "--reported": 12_000,
+    "--reports": 1,
+    "--starts": 1,
 }
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
@@ -38,7 +41,8 @@ def test_a_small_run_reports_every_figure_of_the_log(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     report = output.read_text(encoding="utf-8")
-    core, log = report.split("## The audit log")
+    core, rest = report.split("## The audit log")
+    log, jobs = rest.split("## Report jobs")
 
     for load in ("batch tokenize", "batch detokenize", "single tokenize", "single detokenize"):
         with_sealer, without, ratio, lowest, wanted = _row(log, load)
@@ -62,3 +66,12 @@ def test_a_small_run_reports_every_figure_of_the_log(tmp_path: Path) -> None:
     for kind in ("events of a token", "events of a subject", "timeline of a subject"):
         assert _row(log, kind)[0] > 0
     assert "Backtest of 500 mixed events" in log
+
+    beside, rows = _row(jobs, "batch detokenize, addresses"), _row(jobs, "rows of a report")
+    assert rows[3] == round(rows[0] / beside[0], 2) > 0
+    assert "behind each of 12,000 tokens" in jobs
+    [peak] = re.findall(r"\*\*(\d+) MiB\*\* at its peak", jobs)
+    assert 0 < int(peak) < 512
+    [begun, answered] = re.findall(r"([\d.]+) s(?:\*\*)? until it", jobs)
+    assert 0 < float(begun) < float(answered)
+    assert "| standard library |" in jobs

@@ -1,7 +1,10 @@
 """A log that was rolled back or rewritten is not signed again (PCI-DSS 10.3.4)."""
 
+import re
 import shutil
+from pathlib import Path
 
+import psycopg
 import pytest
 from structlog.testing import capture_logs
 
@@ -10,6 +13,9 @@ from tests.sealed import (
     signed_at,
     until,
 )
+from vault_service.adapters.anchors.file import FileAnchor
+from vault_service.adapters.signing.local import UnsafeLocalSigningKey
+from vault_service.domain.checkpoints import open_checkpoint
 from vault_service.services.sealing import LogBroken
 from vault_service.verifier.findings import Verdict
 
@@ -20,6 +26,7 @@ ROLL_BACK = (
     " (SELECT position FROM strongroom.log_leaves)",
 )
 FORGET = "DELETE FROM strongroom.log_checkpoints WHERE tree_size > 5"
+RUNBOOK = Path(__file__).parents[2] / "docs" / "runbooks" / "restore.md"
 OTHER_SIZE = "UPDATE strongroom.log_checkpoints SET note = replace(note, E'\\n10\\n', E'\\n9\\n')"
 REWRITE = (
     "UPDATE strongroom.log_tiles SET hashes = overlay(hashes PLACING '\\x00112233' FROM 65)"
@@ -120,3 +127,29 @@ async def test_a_log_that_is_put_right_is_signed_again(sealed: SealedDatabase) -
     assert [checkpoint.size for checkpoint in await sealed.checkpoints()] == [5, 10, 11]
     assert sealed.watching.broken[-1] is False
     assert (await sealed.verified()).verdict is Verdict.VERIFIED
+
+
+async def test_a_restored_log_goes_on_under_another_name(
+    sealed: SealedDatabase, tmp_path: Path
+) -> None:
+    """By the statements that the runbook prints, with the migrator's login, and not without."""
+    await five_and_five(sealed)
+    await sealed.tamper(*ROLL_BACK, FORGET)
+    name = "vault.example/audit-2"
+    signer = UnsafeLocalSigningKey(sealed.directory / "signing.key", name)
+    folder = tmp_path / "other-anchor"
+    parts = {"origin": name, "signer": signer, "anchor": FileAnchor(folder)}
+    await sealed.append()
+    with pytest.raises(LogBroken):
+        await sealed.sealer(**parts).seal_now()
+    printed = re.search(r"```sql\n(.*?)```", RUNBOOK.read_text(encoding="utf-8"), re.DOTALL)
+    assert printed is not None
+    connecting = psycopg.AsyncConnection.connect(sealed.urls.migrator_url, autocommit=True)
+    async with await connecting as connection:
+        await connection.execute(printed[1].encode())
+    await sealed.sealer(**parts).seal_now()
+    newest = await sealed.newest()
+    assert open_checkpoint(newest.note, (await signer.open()), name).size == 6
+    assert [int(path.stem) for path in folder.iterdir()] == [6]
+    with pytest.raises(psycopg.errors.Error):
+        await sealed.query("DELETE FROM strongroom.log_checkpoints")

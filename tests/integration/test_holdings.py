@@ -11,10 +11,12 @@ import pytest
 from tests.stored import make
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.holdings import PostgresHoldings
+from vault_service.adapters.postgres.token_ranges import PostgresTokenRanges
 from vault_service.adapters.postgres.token_store import PostgresTokenStore
 from vault_service.domain.events import AuditEvent, new_event_id
 from vault_service.domain.holdings import TokenEntry
 from vault_service.domain.ports import Conclusion
+from vault_service.domain.report_parts import ranges
 from vault_service.domain.report_ports import TokenQuery
 from vault_service.domain.tokens import StoredBatch
 
@@ -79,6 +81,37 @@ async def test_all_tokens_of_a_class(
     assert all(len(page) <= limit for page in found)
     assert {entry.data_class for entry in entries} == {"pan"}
     assert {tuple(entry.tags.items()) for entry in entries} == {(("region", "eu"),)}
+
+
+@pytest.mark.parametrize("size", [1, 7, 20, 21])
+async def test_boundaries_cut_a_class_into_ranges_that_miss_and_share_nothing(
+    database: Database,
+    kept: PostgresTokenStore,
+    superuser: psycopg.Connection[Any],
+    tenant: str,
+    size: int,
+) -> None:
+    await save(kept, tenant, [f"value-{n}" for n in range(40)])
+    await save(kept, f"{tenant}_other", ["somebody else's"])
+    superuser.execute(
+        "UPDATE strongroom.tokens SET data_class = 'email' WHERE tenant = %s AND token IN"
+        " (SELECT token FROM strongroom.tokens WHERE tenant = %s ORDER BY random() LIMIT 20)",
+        (tenant, tenant),
+    )
+    holdings = PostgresHoldings(database)
+    everything = await pages(holdings, TokenQuery(tenant, "pan", 100))
+    whole = [entry.token for page in everything for entry in page]
+    cutting = PostgresTokenRanges(database)
+    ends = await cutting.boundaries(tenant, "pan", size, 500)
+    assert len(ends) == -(-len(whole) // size) - 1
+    found = []
+    for within in ranges(ends):
+        cut = await pages(holdings, TokenQuery(tenant, "pan", 3, within=within))
+        tokens = [entry.token for page in cut for entry in page]
+        assert len(tokens) <= size
+        found += tokens
+    assert found == whole
+    assert len(ranges(await cutting.boundaries(tenant, "pan", size, 3))) <= 3
 
 
 async def test_pages_end_where_they_ended_before(

@@ -103,7 +103,7 @@ SWAP: LiteralString = """
 
 
 async def test_swapped_wrapped_keys_read_nothing(vault: Vault) -> None:
-    """PCI-DSS 3.7.1: a wrapped key belongs to its row."""
+    """PCI-DSS 3.7.7: a wrapped key belongs to its row."""
     keyring = vault.keyring()
     places = [("main", PAN), ("main", IBAN), ("other", PAN)]
     ciphers = [await keyring.encrypting(tenant, kind, 1) for tenant, kind in places]

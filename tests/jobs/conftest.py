@@ -6,9 +6,10 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from reporting_jobs import reports, sealing
 from reporting_jobs.definitions import definitions
 from reporting_jobs.recipients import RsaRecipient, rsa_recipient
+from tests.fakes.lambda_runtime import LambdaRuntime
 from tests.fakes.report_vault import ReportVault
 from vault_service.domain.notes import parse_note
 from vault_service.domain.report_notes import WorkOrder, read_order
@@ -63,7 +65,7 @@ def stranger() -> RsaPair:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The report ``tiny`` among the others."""
+    """The reports ``tiny`` and ``tiny_parts`` among the others."""
     folder = str(Path(__file__).parent / "tiny")
     monkeypatch.setattr(reports, "__path__", [*reports.__path__, folder])
     definitions.cache_clear()
@@ -155,15 +157,53 @@ def aws(moto: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
     return moto
 
 
+class Function(Protocol):
+    """Starts a function of Lambda."""
+
+    def __call__(self, handler: str = "tiny", **environment: str) -> LambdaRuntime: ...
+
+
+@pytest.fixture
+def bucket(aws: Aws) -> str:
+    """A bucket for outputs."""
+    return aws.bucket()
+
+
+@pytest.fixture
+def function(
+    aws: Aws, vault: ReportVault, bucket: str, recipients: Path, reader: RsaPair, tmp_path: Path
+) -> Iterator[Function]:
+    """Starts functions on this vault, this AWS and this bucket."""
+    with ExitStack() as closing:
+
+        def start(handler: str = "tiny", **environment: str) -> LambdaRuntime:
+            settings = {
+                **aws.environment,
+                "STRONGROOM_URL": vault.url,
+                "STRONGROOM_TOKEN": "srk_test",
+                "STRONGROOM_LOG_KEY": vault.key.encode(),
+                "STRONGROOM_REPORT_OUTPUTS": f"s3://{bucket}/outputs",
+                "STRONGROOM_REPORT_RECIPIENTS": str(recipients),
+                "STRONGROOM_REPORT_RECIPIENT": reader.recipient.name,
+                "TINY_WAITS_IN": str(tmp_path),
+                **environment,
+            }
+            place = f"tests.jobs.tiny_lambda.{handler}"
+            return closing.enter_context(LambdaRuntime(place, settings, tmp_path / "lambda.log"))
+
+        yield start
+
+
 def ordered(order: str) -> WorkOrder:
     """What an order says."""
     return read_order(parse_note(order).text)
 
 
-def opened(sealed: bytes, order: str, **key: Any) -> bytes:
-    """What was sealed for the run of an order, opened with ``private_key`` or ``key_arn``."""
+def opened(sealed: bytes, order: str, part: str | None = None, **key: Any) -> bytes:
+    """What was sealed for the run of an order, or for its ``part`` (``3/12``), opened with
+    ``private_key`` or ``key_arn``."""
     wanted = ordered(order)
-    bound = sealing.context(wanted.run, wanted.report, wanted.template_hash)
+    bound = sealing.context(wanted.run, wanted.report, wanted.template_hash, part)
     return b"".join(sealing.unseal(io.BytesIO(sealed), bound, **key))
 
 

@@ -2,116 +2,19 @@
 on the other."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
 from reporting_jobs.sealing import SealInvalid
-from tests.fakes.lambda_runtime import FunctionDied, FunctionFailed, LambdaRuntime
+from tests.fakes.lambda_runtime import FunctionDied, FunctionFailed
 from tests.fakes.report_vault import ReportVault, altered
-from tests.jobs.conftest import Aws, RsaPair, emails, opened, ordered, sha256
+from tests.jobs.conftest import Aws, Function, RsaPair, emails, opened, ordered
+from tests.jobs.lambda_events import as_csv, delivery, messages, objects, output, schedule
 from tests.soak import times
 from vault_service.domain.report_notes import WorkOrder
-
-
-class Function(Protocol):
-    def __call__(self, handler: str = "tiny", **environment: str) -> LambdaRuntime: ...
-
-
-@pytest.fixture
-def bucket(aws: Aws) -> str:
-    return aws.bucket()
-
-
-@pytest.fixture
-def function(
-    aws: Aws, vault: ReportVault, bucket: str, recipients: Path, reader: RsaPair, tmp_path: Path
-) -> Iterator[Function]:
-    with ExitStack() as closing:
-
-        def start(handler: str = "tiny", **environment: str) -> LambdaRuntime:
-            settings = {
-                **aws.environment,
-                "STRONGROOM_URL": vault.url,
-                "STRONGROOM_TOKEN": "srk_test",
-                "STRONGROOM_LOG_KEY": vault.key.encode(),
-                "STRONGROOM_REPORT_OUTPUTS": f"s3://{bucket}/outputs",
-                "STRONGROOM_REPORT_RECIPIENTS": str(recipients),
-                "STRONGROOM_REPORT_RECIPIENT": reader.recipient.name,
-                "TINY_WAITS_IN": str(tmp_path),
-                **environment,
-            }
-            place = f"tests.jobs.tiny_lambda.{handler}"
-            return closing.enter_context(LambdaRuntime(place, settings, tmp_path / "lambda.log"))
-
-        yield start
-
-
-def objects(aws: Aws, bucket: str) -> list[str]:
-    found = aws.client("s3").list_object_versions(Bucket=bucket)
-    return [entry["Key"] for entry in found.get("Versions", ())]
-
-
-def output(aws: Aws, bucket: str, vault: ReportVault, order: str) -> bytes:
-    """The one output of a run, which is what the run says it is."""
-    run = vault.run_of(order)
-    assert run.info["state"] == "succeeded"
-    assert len(run.finishes) == 1
-    assert objects(aws, bucket) == [f"outputs/{run.info['location']}"]
-    answer = aws.client("s3").get_object(Bucket=bucket, Key=objects(aws, bucket)[0])
-    sealed: bytes = answer["Body"].read()
-    assert run.info["output_sha256"] == sha256(sealed)
-    assert run.info["output_bytes"] == len(sealed)
-    assert not aws.client("s3").list_multipart_uploads(Bucket=bucket).get("Uploads")
-    return sealed
-
-
-def as_csv(tokens: dict[str, str]) -> bytes:
-    lines = ["token,email", *(f"{token},{value}" for token, value in tokens.items())]
-    return "".join(f"{line}\r\n" for line in lines).encode()
-
-
-def schedule(time: str = "2026-11-25T06:00:00Z") -> dict[str, Any]:
-    """What EventBridge sends for a rule with a schedule."""
-    return {
-        "version": "0",
-        "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
-        "detail-type": "Scheduled Event",
-        "source": "aws.events",
-        "account": "111122223333",
-        "time": time,
-        "region": "eu-west-1",
-        "resources": ["arn:aws:events:eu-west-1:111122223333:rule/tiny"],
-        "detail": {},
-    }
-
-
-def messages(aws: Aws, queue_url: str) -> dict[str, Any]:
-    """What Lambda makes of messages that it receives from a queue."""
-    found = aws.client("sqs").receive_message(
-        QueueUrl=queue_url,
-        MaxNumberOfMessages=10,
-        AttributeNames=["All"],
-        MessageAttributeNames=["All"],
-    )
-    return {"Records": [record(message) for message in found.get("Messages", ())]}
-
-
-def record(message: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "messageId": message["MessageId"],
-        "receiptHandle": message["ReceiptHandle"],
-        "body": message["Body"],
-        "attributes": message["Attributes"],
-        "messageAttributes": {},
-        "md5OfBody": message["MD5OfBody"],
-        "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:eu-west-1:111122223333:reports",
-        "awsRegion": "eu-west-1",
-    }
 
 
 def test_a_schedule_makes_one_output_however_often_it_comes(
@@ -232,45 +135,28 @@ def test_a_message_that_comes_for_the_last_time_fails_its_run(
     worker = function("queue_worker")
     order = vault.order("tiny", reader.recipient.name)
     vault.deny.add("/v1/detokenize")
-    event = _delivery(order, receives=1)
+    event = delivery(order, receives=1)
     assert worker.invoke(event) == {"batchItemFailures": []}
     run = vault.run_of(order)
     assert (run.info["state"], run.info["code"]) == ("failed", "access_denied")
     assert objects(aws, bucket) == []
 
 
-def _delivery(order: str, receives: int) -> dict[str, Any]:
-    attributes = {
-        "ApproximateReceiveCount": str(receives),
-        "SentTimestamp": "1",
-        "SenderId": "x",
-        "ApproximateFirstReceiveTimestamp": "1",
-    }
-    message = {
-        "MessageId": "m1",
-        "ReceiptHandle": "r1",
-        "Body": order,
-        "MD5OfBody": "0" * 32,
-        "Attributes": attributes,
-    }
-    return {"Records": [record(message)]}
-
-
-def test_what_may_pass_is_tried_until_the_last_delivery(
+def test_what_may_pass_is_tried_until_the_lastdelivery(
     function: Function, vault: ReportVault, reader: RsaPair, aws: Aws
 ) -> None:
     order = vault.order("tiny", reader.recipient.name)
     unreachable = f"{vault.url[: vault.url.rindex(':')]}:1"
     worker = function("queue_worker", AWS_ENDPOINT_URL_S3=unreachable)
-    again = worker.invoke(_delivery(order, receives=1))
+    again = worker.invoke(delivery(order, receives=1))
     assert again == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
-    assert vault.run_of(order).info["state"] == "running"
-    vault.expire_lease(order)
-    assert worker.invoke(_delivery(order, receives=5)) == {"batchItemFailures": []}
-    assert vault.run_of(order).info["state"] == "failed"
+    run = vault.run_of(order)
+    assert (run.info["state"], run.released) == ("running", ["store_failed"])
+    assert worker.invoke(delivery(order, receives=5)) == {"batchItemFailures": []}
+    assert (run.info["state"], run.info["rule"]) == ("failed", "store_failed")
 
 
-def test_a_run_that_nears_its_time_out_is_left_to_the_next_delivery(
+def test_a_run_that_nears_its_time_out_is_left_to_the_nextdelivery(
     function: Function, aws: Aws, vault: ReportVault, bucket: str, reader: RsaPair
 ) -> None:
     order = vault.order("tiny", reader.recipient.name)
@@ -279,10 +165,8 @@ def test_a_run_that_nears_its_time_out_is_left_to_the_next_delivery(
         tiny.invoke({"order": order}, seconds=15)
     assert left.value.kind == "OutOfTime"
     assert objects(aws, bucket) == []
-    with pytest.raises(FunctionFailed) as held:
-        tiny.invoke({"order": order})
-    assert held.value.kind == "LeaseLost"
-    vault.expire_lease(order)
+    assert vault.run_of(order).released == ["out_of_time"]
+    # It gave its lease back: nobody has to wait for the end of it.
     assert tiny.invoke({"order": order})["state"] == "succeeded"
     output(aws, bucket, vault, order)
 
@@ -313,6 +197,41 @@ def test_kills_in_the_middle_leave_one_whole_output(
     assert tiny.invoke({"order": order})["state"] == "succeeded"
     sealed = output(aws, bucket, vault, order)
     assert opened(sealed, order, private_key=reader.private) == as_csv(vault.tokens)
+
+
+@pytest.mark.parametrize("at", ["seal", "finish"])
+def test_a_kill_around_the_publishing_leaves_one_output(
+    function: Function,
+    aws: Aws,
+    vault: ReportVault,
+    bucket: str,
+    reader: RsaPair,
+    wait_for: Callable[[Callable[[], bool]], None],
+    at: str,
+) -> None:
+    """Before the upload is completed it is made anew; after that it is taken up, so that
+    no sealed file lies there that no run names."""
+    order = vault.order("tiny", reader.recipient.name)
+    tiny = function()
+    for _ in range(times(1, 20)):
+        (vault.stuck_after if at == "seal" else vault.stuck_before).add(at)
+        answer = tiny.send({"order": order})
+        wait_for(vault.stuck.is_set)
+        tiny.kill()
+        vault.let_go()
+        with pytest.raises(FunctionDied):
+            answer.result(10)
+        assert len(objects(aws, bucket)) == (0 if at == "seal" else 1)
+        vault.expire_lease(order)
+    assert tiny.invoke({"order": order})["state"] == "succeeded"
+    sealed = output(aws, bucket, vault, order)
+    assert opened(sealed, order, private_key=reader.private) == as_csv(vault.tokens)
+    attempts = vault.run_of(order).attempts
+    assert (
+        vault.run_of(order)
+        .info["locations"][0]
+        .endswith(f"/{attempts if at == 'seal' else 1}.sealed")
+    )
 
 
 def test_two_deliveries_at_once_make_one_output(
@@ -347,7 +266,7 @@ def test_two_deliveries_at_once_make_one_output(
     assert len(run.finishes) == 1
     assert opened(
         aws.client("s3")
-        .get_object(Bucket=bucket, Key=f"outputs/{run.info['location']}")["Body"]
+        .get_object(Bucket=bucket, Key=f"outputs/{run.info['locations'][0]}")["Body"]
         .read(),
         order,
         private_key=reader.private,

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from reporting_jobs.context import Cell, Chart, Context, Output, RunVault, Section
 from reporting_jobs.definitions import definitions
-from reporting_jobs.failures import FailureCode, RunFailed
+from reporting_jobs.failures import RunFailed
 from reporting_jobs.outputs import csv_rows, json_rows, parquet_rows, pdf, pdf_text, writing
 from reporting_jobs.outputs.checking import CheckedRows
 from reporting_jobs.outputs.pdf_charts import bar_chart
+from vault_service.domain.report_failures import FailureCode
 from vault_service.domain.reports import Format
 
 pytestmark = pytest.mark.usefixtures("tiny")

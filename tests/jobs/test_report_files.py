@@ -40,6 +40,8 @@ class Delivered:
             format="csv",
             recipient=order.recipient,
             output_sha256=sha256(data),
+            output_location="tiny/run/1.sealed",
+            parts=(),
             output_bytes=len(data),
             requester="compliance-officer",
             requested_at="2026-11-25T06:00:00+00:00",

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reporting_jobs.failures import FailureCode, RunFailed
+from reporting_jobs.failures import RunFailed
 from reporting_jobs.recipients import KmsRecipient, recipient
 from reporting_jobs.sealing import FRAME_BYTES, Sealed, SealInvalid, context, unseal
 from tests.jobs.conftest import Aws, RsaPair, rsa_pair, sha256
 from tests.soak import times
+from vault_service.domain.report_failures import FailureCode
 
 BOUND = context("run_1", "tiny", "ab" * 32)
 ARN = "arn:aws:kms:eu-west-1:111122223333:key/12345678-1234-1234-1234-123456789012"

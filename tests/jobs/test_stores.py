@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from reporting_jobs.failures import FailureCode, RunFailed
+from reporting_jobs.failures import RunFailed
 from reporting_jobs.places import place, public_key
 from reporting_jobs.stores import PART_BYTES, FolderStore, S3Store
 from tests.jobs.conftest import Aws, RsaPair
+from vault_service.domain.report_failures import FailureCode
 
 NAME = "tiny/run_1/1"
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -112,6 +113,67 @@ def test_s3_takes_away_what_killed_attempts_of_the_run_have_left(
     assert [upload["Key"] for upload in uploads(sent, bucket)] == ["outputs/tiny/run_2/1.sealed"]
 
 
+def test_s3_tells_what_an_attempt_that_was_killed_had_published(
+    s3: S3Store, sent: Sent, bucket: str
+) -> None:
+    location = s3.keep(NAME, [b"x" * 10])
+    assert s3.holds(location, 10)
+    assert not s3.holds(location, 11)
+    assert not s3.holds("tiny/run_1/2.sealed", 10)
+    assert not s3.holds("tiny/run_1/1", 10)
+
+
+def test_s3_whose_last_answer_is_lost_has_kept_the_file(
+    s3: S3Store, sent: Sent, bucket: str
+) -> None:
+    """Asked again it refuses what it has done: that is no failure."""
+    from botocore.exceptions import ConnectionClosedError
+    from botocore.httpsession import URLLib3Session
+
+    def lost(request: Any, **_: Any) -> None:
+        sent.client.meta.events.unregister("before-send.s3.CompleteMultipartUpload", lost)
+        assert URLLib3Session().send(request).status_code == 200
+        raise ConnectionClosedError(endpoint_url=request.url)
+
+    sent.client.meta.events.register("before-send.s3.CompleteMultipartUpload", lost)
+    assert s3.keep(NAME, [b"x" * 10]) == f"{NAME}.sealed"
+    assert keys(sent, bucket) == [f"outputs/{NAME}.sealed"]
+    with pytest.raises(RunFailed):
+        s3.keep(NAME, [b"y"])
+    assert keys(sent, bucket) == [f"outputs/{NAME}.sealed"]
+
+
+def test_s3_lets_nobody_publish_any_more_once_it_was_asked(
+    s3: S3Store, sent: Sent, bucket: str
+) -> None:
+    """A process that lost its lease, at work on the last byte, is too late."""
+    found: list[bool] = []
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x" * 10
+        found.append(s3.holds(f"{NAME}.sealed", 10))
+
+    with pytest.raises(RunFailed) as late:
+        s3.keep(NAME, pieces())
+    assert (late.value.code, found) == (FailureCode.STORE_FAILED, [False])
+    assert keys(sent, bucket) == []
+    assert s3.keep("tiny/run_1/2", [b"y"]) == "tiny/run_1/2.sealed"
+
+
+def test_s3_keeps_the_parts_of_a_run_apart(s3: S3Store, sent: Sent, bucket: str) -> None:
+    """Beginning one part takes nothing away from another."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x" * 10
+        s3.keep("tiny/run_1/part-0002/1", [b"y"])
+        assert not s3.holds("tiny/run_1/part-0003/1.sealed", 1)
+
+    s3.keep("tiny/run_1/part-0001/1", pieces())
+    assert keys(sent, bucket) == [
+        f"outputs/tiny/run_1/part-000{number}/1.sealed" for number in (1, 2)
+    ]
+
+
 def test_s3_that_refuses_is_told_apart_from_s3_that_is_away(aws: Aws, sent: Sent) -> None:
     with pytest.raises(RunFailed) as refused:
         S3Store("no-such-bucket", client=lambda: sent.client).keep(NAME, [b"x"])
@@ -155,8 +217,25 @@ def test_a_folder_replaces_nothing_and_goes_on_after_a_kill(tmp_path: Path) -> N
     assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == [b"first"]
 
 
+def test_a_folder_tells_what_was_published_and_lets_nobody_publish_after(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    found: list[bool] = []
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x" * 10
+        found.append(store.holds(f"{NAME}.sealed", 10))
+
+    with pytest.raises(RunFailed) as late:
+        store.keep(NAME, pieces())
+    assert (late.value.code, found) == (FailureCode.STORE_FAILED, [False])
+    location = store.keep(NAME, [b"x" * 10])
+    assert store.holds(location, 10)
+    assert not store.holds(location, 9)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["1.sealed"]
+
+
 def test_a_name_with_a_way_out_is_refused(tmp_path: Path) -> None:
-    for name in ("../x/1", "a/b/c", "/etc/x/1", "a/b"):
+    for name in ("../x/1", "a/b/c", "/etc/x/1", "a/b", "a/b/part-1/1", "a/b/../1"):
         with pytest.raises(ValueError, match="named"):
             FolderStore(tmp_path).keep(name, [b"x"])
 

@@ -55,14 +55,52 @@ async def test_a_schedule_makes_one_output_a_tick(
         await run_all(app)
     await app.tasks["schedule:tiny"].defer_async(timestamp=TICK + 3600)
     await run_all(app)
-    periods = [run.info["period"] for run in vault.runs.values() if run.info["report"] == "tiny"]
-    assert periods == ["2026-11-25T06:00:00Z", "2026-11-25T07:00:00Z"]
-    kept = [path for path in (tmp_path / "out" / "tiny").rglob("*") if path.is_file()]
-    assert len(kept) == 2
+    # The worker keeps its own clock too: an hour that begins meanwhile has a run of its own.
+    for period in ("2026-11-25T06:00:00Z", "2026-11-25T07:00:00Z"):
+        [run_id] = [
+            named
+            for named, run in vault.runs.items()
+            if (run.info["report"], run.info["period"]) == ("tiny", period)
+        ]
+        kept = (tmp_path / "out" / "tiny" / run_id).rglob("*")
+        assert len([path for path in kept if path.is_file()]) == 1
     # The hour of another report may have come meanwhile.
     run = next(run for run in vault.runs.values() if run.info["report"] == "tiny")
-    sealed = (tmp_path / "out" / run.info["location"]).read_bytes()
+    sealed = (tmp_path / "out" / run.info["locations"][0]).read_bytes()
     assert len(opened(sealed, run.order, private_key=reader.private).splitlines()) == 2501
+
+
+async def test_a_heavy_run_goes_through_the_queue_in_parts(
+    app: "App", vault: ReportVault, tmp_path: Path, reader: RsaPair
+) -> None:
+    """Twice offered, made once, each part a job of its own."""
+    order = vault.order("tiny_parts", reader.recipient.name)
+    for _ in range(2):
+        await app.tasks["make"].defer_async(order=order)
+    await run_all(app)
+    run = vault.run_of(order)
+    assert run.info["state"] == "succeeded"
+    assert [part.attempts for part in run.parts] == [1, 1, 1]
+    kept = [path for path in (tmp_path / "out" / "tiny_parts").rglob("*") if path.is_file()]
+    assert len(kept) == 3
+    lines = 0
+    for number, location in enumerate(run.info["locations"], start=1):
+        sealed = (tmp_path / "out" / location).read_bytes()
+        text = opened(sealed, order, f"{number}/3", private_key=reader.private)
+        lines += len(text.splitlines())
+    assert lines == 2501
+
+
+async def test_a_run_that_needs_nobodys_approval_is_made(
+    app: "App", vault: ReportVault, reader: RsaPair
+) -> None:
+    """It is requested, and never approved, before it runs."""
+    order = vault.order("tiny", reader.recipient.name, period="2026-01")
+    vault.run_of(order).info["state"] = "requested"
+    vault.run_of(order).info["needs_approval"] = False
+    await app.tasks["collect"].defer_async(timestamp=TICK)
+    await run_all(app)
+    assert vault.run_of(order).info["state"] == "succeeded"
 
 
 async def test_the_tables_of_the_queue_lie_in_a_schema_of_their_own(

@@ -7,4 +7,5 @@ from reporting_jobs import handlers, reports
 reports.__path__.append(str(Path(__file__).parent / "tiny"))
 
 tiny = handlers.handler("tiny")
+tiny_parts = handlers.handler("tiny_parts")
 queue_worker = handlers.queue_worker

@@ -264,3 +264,44 @@ def test_the_command_module_needs_no_server_package() -> None:
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
+
+
+def decided(principal: str, action: str, *more: str) -> tuple[bool, list[str]]:
+    """Whether it is allowed, and the policies that decide."""
+    asked = ("--principal", principal, "--action", action, *more)
+    result = run("explain", *asked, "--policies", POLICIES, "--json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    return answer["decision"] == "allow", [source["id"] for source in answer["sources"]]
+
+
+def test_explain_says_who_may_run_and_approve_a_report() -> None:
+    report = ("--report", "chargeback_file")
+    assert decided("compliance-officer", "run_report", *report)[0]
+    assert decided("checkout", "run_report", *report) == (False, [])
+    asked = (*report, "--requester", "compliance-officer")
+    assert decided("compliance-lead", "approve_report", *asked) == (
+        True,
+        ["compliance-lead-approves-reports"],
+    )
+    allowed, policies = decided(
+        "compliance-lead", "approve_report", *report, "--requester", "compliance-lead"
+    )
+    assert (allowed, policies) == (False, ["nobody-approves-their-own-run"])
+    # A schedule wakes the job of its own report, and of no other.
+    assert decided("job:audit_seal", "run_report", "--report", "audit_seal")[0]
+    assert not decided("job:audit_seal", "run_report", "--report", "access_review")[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (("--action", "run_report"), "name a --report"),
+        (("--action", "read_audit", "--report", "audit_seal"), "name a --report"),
+        (("--action", "run_report", "--report", "nothing"), "no such report"),
+    ],
+)
+def test_explain_asks_after_reports_that_there_are(more: tuple[str, ...], text: str) -> None:
+    result = run("explain", "--principal", "auditor", *more, "--policies", POLICIES)
+    assert result.exit_code == 2
+    assert text in result.output

@@ -11,12 +11,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.reporting import DEFINITIONS
 from vault_service.domain.notes import NoteError, SignatureInvalid, VerifierKey, sign_line
 from vault_service.domain.report_notes import (
-    MAX_SIGNED,
     Manifest,
+    PartOrder,
     WorkOrder,
     open_manifest,
     open_order,
+    open_work,
+    order_in,
 )
+from vault_service.domain.report_parts import MAX_PARTS, Part
 from vault_service.domain.report_runs import RUN_ID, Run, RunState, new_run_id
 from vault_service.domain.reports import Classification, Column, Format
 
@@ -80,10 +83,52 @@ def test_an_order_says_what_was_approved() -> None:
 
 
 def test_long_parameters_do_not_lengthen_an_order() -> None:
-    """A KMS key signs 4096 bytes."""
+    """A KMS key takes 4096 bytes at once."""
     run = replace(RUN, parameters='{"tokens":["' + "x" * 300_000 + '"]}')
     assert len(WorkOrder.of(run, "chargeback").text().encode()) < 1500
-    assert len(manifest(run, columns=30).text().encode()) < MAX_SIGNED
+    assert len(manifest(run, columns=30).text().encode()) < 4096
+
+
+def part(number: int) -> Part:
+    """A part that was made."""
+    return Part(
+        "main",
+        RUN.id,
+        number,
+        None,
+        None,
+        order="",
+        done=True,
+        rows=number,
+        output_sha256=f"{number:064}",
+        output_bytes=1 << 40,
+        output_location=f"{'r' * 40}/{RUN.id}/part-{number:04}/999999.sealed",
+    )
+
+
+def test_a_manifest_lists_as_many_parts_as_a_run_may_have() -> None:
+    parts = [part(number) for number in range(1, MAX_PARTS + 1)]
+    definition = DEFINITIONS["chargeback_file"]
+    made = Manifest.of(
+        RUN, definition, policy_hash="00" * 32, last_event="e", checkpoint=None, parts=parts
+    )
+    found = open_manifest(signed(made.text()), KEY)
+    assert [(each.rows, each.sha256) for each in found.parts] == [
+        (number, f"{number:064}") for number in range(1, MAX_PARTS + 1)
+    ]
+
+
+def test_the_order_of_a_part_is_of_that_part_alone() -> None:
+    order = WorkOrder.of(RUN, "chargeback")
+    told = PartOrder(order=order, part=2, parts=3, after="a", until="b")
+    work = open_work(signed(told.text()), KEY)
+    assert work == told
+    assert order_in(work) == order == order_in(open_work(signed(order.text()), KEY))
+    with pytest.raises(NoteError):
+        open_order(signed(told.text()), KEY)
+    moved = signed(told.text()).replace('"until":"b"', '"until":"c"')
+    with pytest.raises(SignatureInvalid):
+        open_work(moved, KEY)
 
 
 def test_neither_passes_for_the_other() -> None:

@@ -4,6 +4,10 @@ A service that is slow is treated as one that is away: whatever it does, a calle
 longer than its deadline. boto3's clients may be shared between threads; sessions may not,
 so each client has one of its own. Importing boto3 takes seconds: that happens at the
 first call, on a worker thread.
+
+Credentials come from the environment, files, a container's endpoint or a web identity,
+never from the metadata address of the host (169.254.169.254): whatever runs there gets them
+from it, and a request that a vault can be talked into is the usual way to steal them.
 """
 
 import asyncio
@@ -21,6 +25,8 @@ PASSING: Final = 5
 LASTING: Final = 30
 """The same where somebody has to act first."""
 _SETUP_DEADLINE: Final = 20.0
+_HOST_CREDENTIALS: Final = "iam-role"
+"""What botocore calls the provider that asks the metadata address."""
 _T = TypeVar("_T")
 
 
@@ -128,6 +134,7 @@ class AwsService:
             return self._client
 
     def _connect(self) -> Any:
+        import botocore.session
         from boto3.session import Session
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
@@ -139,9 +146,12 @@ class AwsService:
             read_timeout=self._patience.read,
             retries={"mode": "standard", "total_max_attempts": self._patience.attempts},
             max_pool_connections=self._threads,
+            defaults_mode="legacy",  # "auto" would ask the host for its region
         )
         try:
-            return Session().client(
+            session = botocore.session.get_session()
+            session.get_component("credential_provider").remove(_HOST_CREDENTIALS)
+            return Session(botocore_session=session).client(
                 self._service,
                 region_name=self._region,
                 endpoint_url=self._endpoint_url,

@@ -8,7 +8,7 @@
 - ``tokenization``, ``tokens``, ``policy``, ``audit``, ``transparency``, ``subjects``: the
   handlers; ``health``: liveness, readiness, metrics
 - ``report_routes``: the routes of reports; ``reports``, ``report_jobs``: their handlers, with
-  ``report_messages`` and ``report_answers``
+  ``report_bodies``, ``report_messages`` and ``report_answers``
 - ``problems``: error documents, and the only table of statuses
 - ``openapi``: the OpenAPI document
 """

@@ -17,6 +17,7 @@ from vault_service.services.read_audit import ReadAudit
 from vault_service.services.recording import Recorder
 from vault_service.services.report_approvals import ReportApprovals
 from vault_service.services.report_jobs import ReportJobs
+from vault_service.services.report_parts import ReportParts
 from vault_service.services.report_reads import ReportReads
 from vault_service.services.reports import Reports
 from vault_service.services.timeline import Timeline
@@ -64,6 +65,7 @@ class Application:
     reports: Reports
     report_approvals: ReportApprovals
     report_jobs: ReportJobs
+    report_parts: ReportParts
     report_reads: ReportReads
     clock: Clock
     observer: Observer

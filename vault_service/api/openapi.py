@@ -14,6 +14,8 @@ from vault_service.api.problems import Problem
 from vault_service.domain.access import Action
 from vault_service.domain.columns import MEDIA_TYPE as ARROW
 from vault_service.domain.metadata import MAX_TAGS, MAX_TEXT
+from vault_service.domain.report_failures import FailureCode
+from vault_service.domain.report_parts import MAX_PARTS
 from vault_service.services.items import MAX_ITEMS
 from vault_service.services.read_audit import MAX_LIMIT
 from vault_service.services.report_reads import MAX_AMONG, MAX_SUBJECTS
@@ -44,10 +46,15 @@ _TEXTS: Final = {
 
 # What the use cases check beyond the types, by schema and property. Rules of values and
 # of texts kept in clear are in no schema: errors name them.
-_LIMIT_PARAMETER: Final = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}
 _COUNT: Final = {"minItems": 1, "maxItems": MAX_ITEMS}
 _TEXT: Final = {"minLength": 1, "maxLength": MAX_TEXT}
 _HOLDER: Final = {"pattern": "^[A-Za-z0-9_-]{8,64}$"}
+_PART: Final = {"minimum": 1, "maximum": MAX_PARTS}
+_NUMBERS: Final = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+    "part": {"type": "integer", **_PART},
+}
+_REASON: Final = {"enum": [reason.value for reason in FailureCode]}
 _LIMITS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "TokenizeBody": {"items": _COUNT, "mode": {"enum": ["partial", "atomic"]}},
     "TokenizeItem": {
@@ -69,14 +76,22 @@ _LIMITS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     },
     "RunBody": {"row_cap": {"minimum": 1}},
     "StartBody": {"holder": _HOLDER},
-    "HeartbeatBody": {"holder": _HOLDER},
+    "HeartbeatBody": {"holder": _HOLDER, "part": _PART},
     "RunTokensBody": {
         "data_class": _TEXT,
         "subjects": {"minItems": 1, "maxItems": MAX_SUBJECTS},
         "among": {"minItems": 1, "maxItems": MAX_AMONG},
+        "part": _PART,
     },
-    "FinishBody": {"holder": _HOLDER, "rows": {"minimum": 0}, "output_bytes": {"minimum": 0}},
-    "FailBody": {"holder": _HOLDER},
+    "ReleaseBody": {"holder": _HOLDER, "reason": _REASON, "part": _PART},
+    "SplitBody": {"holder": _HOLDER},
+    "ResultBody": {
+        "holder": _HOLDER,
+        "rows": {"minimum": 0},
+        "output_bytes": {"minimum": 0},
+        "part": _PART,
+    },
+    "FailBody": {"holder": _HOLDER, "reason": _REASON, "part": _PART},
 }
 
 
@@ -193,7 +208,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             "name": name,
             "in": "query",
             "required": False,
-            "schema": _LIMIT_PARAMETER if name == "limit" else {"type": "string", **_TEXT},
+            "schema": _NUMBERS.get(name, {"type": "string", **_TEXT}),
         }
         for name in sorted(endpoint.parameters)
     ]

@@ -1,5 +1,6 @@
 """Reports, runs and what jobs read, as they are answered. Times are RFC 3339 in UTC."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -8,18 +9,22 @@ from vault_service.api.report_messages import (
     ColumnAnswer,
     HoldingAnswer,
     ParameterAnswer,
+    PartAnswer,
+    PartsAnswer,
     PolicyAnswer,
     PrincipalAnswer,
     ReadingAnswer,
     ReportAnswer,
     RightsAnswer,
     RunAnswer,
+    SealedAnswer,
     StandingAnswer,
     TokenRowAnswer,
 )
 from vault_service.domain.holdings import Holding, TokenEntry
+from vault_service.domain.report_parts import Part
 from vault_service.domain.report_ports import Approval
-from vault_service.domain.report_runs import Run
+from vault_service.domain.report_runs import Run, RunState
 from vault_service.domain.reports import ReportDefinition
 from vault_service.domain.rights import Rights
 
@@ -75,9 +80,19 @@ def report_answer(
 
 
 def run_answer(
-    run: Run, definition: ReportDefinition | None, request_id: str, *, created: bool = False
+    run: Run,
+    definition: ReportDefinition | None,
+    request_id: str,
+    *,
+    created: bool = False,
+    job: bool = False,
+    part: Part | None = None,
+    at: datetime | None = None,
 ) -> RunAnswer:
-    """A run as it is answered. ``definition`` is ``None`` where the report is no more."""
+    """A run as it is answered. ``definition`` is ``None`` where the report is no more. Its
+    ``job`` is also told what was sealed, and of the ``part`` that it makes, ``at`` this
+    time."""
+    ended = run.state is RunState.SUCCEEDED
     return RunAnswer(
         id=run.id,
         report=run.report,
@@ -102,24 +117,49 @@ def run_answer(
         attempts=run.attempts,
         revealed=run.revealed,
         lease_until=_time(run.lease_until),
-        rows=run.rows,
-        output_sha256=run.output_sha256,
-        output_bytes=run.output_bytes,
+        rows=run.rows if ended else None,
+        output_sha256=run.output_sha256 if ended else None,
+        output_bytes=run.output_bytes if ended else None,
         order=run.order,
         manifest=run.manifest,
+        parts=run.parts,
+        parts_done=run.parts_done,
+        part=None if part is None else _part_answer(part, run, at),
+        sealed=_sealed(run) if job and not run.parts else None,
         created=created,
         request_id=request_id,
+    )
+
+
+def parts_answer(run: Run, parts: Sequence[Part], request_id: str, at: datetime) -> PartsAnswer:
+    """The parts of a run as they are answered ``at`` this time."""
+    return PartsAnswer([_part_answer(part, run, at) for part in parts], request_id)
+
+
+def _part_answer(part: Part, run: Run, at: datetime | None) -> PartAnswer:
+    return PartAnswer(
+        number=part.number,
+        of=run.parts,
+        done=part.done,
+        leased=at is not None and part.leased(at),
+        attempts=part.attempts,
+        sealed=_sealed(part),
+        order=part.order,
+    )
+
+
+def _sealed(made: Run | Part) -> SealedAnswer | None:
+    if made.output_sha256 is None:
+        return None
+    return SealedAnswer(
+        made.rows or 0, made.output_sha256, made.output_bytes or 0, made.output_location or ""
     )
 
 
 def token_answer(entry: TokenEntry) -> TokenRowAnswer:
     """A token's entry as it is answered."""
     return TokenRowAnswer(
-        entry.token,
-        entry.created_at.isoformat(),
-        entry.subject,
-        dict(entry.tags),
-        _time(entry.expires_at),
+        entry.token, entry.created_at, entry.subject, entry.tags, entry.expires_at
     )
 
 

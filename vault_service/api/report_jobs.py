@@ -6,45 +6,84 @@ from typing import Final
 import msgspec
 
 from vault_service.api.endpoint import Answer, Call
-from vault_service.api.report_answers import holding_answer, rights_answer, token_answer
-from vault_service.api.report_messages import (
+from vault_service.api.report_answers import (
+    holding_answer,
+    parts_answer,
+    rights_answer,
+    token_answer,
+)
+from vault_service.api.report_bodies import (
     FailBody,
-    FinishBody,
     HeartbeatBody,
-    InventoryAnswer,
-    RunTokensAnswer,
+    ReleaseBody,
+    ResultBody,
     RunTokensBody,
+    SplitBody,
     StartBody,
 )
+from vault_service.api.report_messages import InventoryAnswer, RunTokensAnswer
 from vault_service.api.reports import run_id, told
 from vault_service.api.wire import decode, malformed
 from vault_service.domain.errors import Code
 from vault_service.domain.metadata import check_text
-from vault_service.services.report_jobs import LOCATION, Result
+from vault_service.domain.report_failures import FailureCode
+from vault_service.domain.report_notes import PART
+from vault_service.domain.report_parts import MAX_PARTS
+from vault_service.services.report_results import LOCATION, Result
 
 _HOLDER: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MOST: Final = 2**53
 _CODES: Final = {code.value: code for code in Code}
+_REASONS: Final = {reason.value: reason for reason in FailureCode}
 _encode = msgspec.json.Encoder().encode
 
 
 async def start(call: Call) -> Answer:
-    """Lease the run that a signed order is for."""
+    """Lease the run, or the part of one, that a signed order is for."""
     call.check_media_type()
     body = decode(call.body, StartBody)
-    holder = _holder(body.holder)
-    jobs = call.application.report_jobs
-    return told(call, await jobs.start(call.context, run_id(call), body.order, holder))
+    holder, run = _holder(body.holder), run_id(call)
+    context, application = call.context, call.application
+    if body.order.startswith(f"{PART}\n"):
+        found, part = await application.report_parts.start(context, run, body.order, holder)
+        return told(call, found, job=True, part=part)
+    return told(
+        call, await application.report_jobs.start(context, run, body.order, holder), job=True
+    )
 
 
 async def heartbeat(call: Call) -> Answer:
     """Keep the lease."""
     call.check_media_type()
-    holder = _holder(decode(call.body, HeartbeatBody).holder)
-    return told(
-        call, await call.application.report_jobs.heartbeat(call.context, run_id(call), holder)
-    )
+    body = decode(call.body, HeartbeatBody)
+    holder, number, run = _holder(body.holder), _part(body.part), run_id(call)
+    context, application = call.context, call.application
+    if number is not None:
+        found, part = await application.report_parts.heartbeat(context, run, number, holder)
+        return told(call, found, job=True, part=part)
+    return told(call, await application.report_jobs.heartbeat(context, run, holder), job=True)
+
+
+async def release(call: Call) -> Answer:
+    """Give the lease back."""
+    call.check_media_type()
+    body = decode(call.body, ReleaseBody)
+    holder, number, run = _holder(body.holder), _part(body.part), run_id(call)
+    context, application, reason = call.context, call.application, _reason(body.reason)
+    if number is not None:
+        found, part = await application.report_parts.release(context, run, number, holder, reason)
+        return told(call, found, job=True, part=part)
+    return told(call, await application.report_jobs.release(context, run, holder, reason), job=True)
+
+
+async def split(call: Call) -> Answer:
+    """Cut a heavy run into parts, and tell them."""
+    call.check_media_type()
+    holder = _holder(decode(call.body, SplitBody).holder)
+    run, parts = await call.application.report_parts.split(call.context, run_id(call), holder)
+    context = call.context
+    return Answer(_encode(parts_answer(run, parts, context.request_id, context.at)))
 
 
 async def run_tokens(call: Call) -> Answer:
@@ -59,6 +98,7 @@ async def run_tokens(call: Call) -> Answer:
         subjects=body.subjects,
         among=body.among,
         overdue=body.overdue,
+        part=_part(body.part),
         cursor=body.cursor,
     )
     answer = RunTokensAnswer(
@@ -83,13 +123,65 @@ async def rights(call: Call) -> Answer:
     return Answer(_encode(rights_answer(found, call.context.request_id)))
 
 
+async def seal(call: Call) -> Answer:
+    """Keep what is sealed and about to be published."""
+    holder, number, result = _result(call)
+    context, application, run = call.context, call.application, run_id(call)
+    if number is not None:
+        found, part = await application.report_parts.seal(context, run, number, holder, result)
+        return told(call, found, job=True, part=part)
+    return told(call, await application.report_jobs.seal(context, run, holder, result), job=True)
+
+
 async def finish(call: Call) -> Answer:
-    """End the run well."""
+    """End the run well, or a part of it."""
+    holder, number, result = _result(call)
+    context, application, run = call.context, call.application, run_id(call)
+    if number is not None:
+        found, part = await application.report_parts.finish(context, run, number, holder, result)
+        return told(call, found, job=True, part=part)
+    return told(call, await application.report_jobs.finish(context, run, holder, result), job=True)
+
+
+async def fail(call: Call) -> Answer:
+    """End the run as failed."""
     call.check_media_type()
-    body = decode(call.body, FinishBody)
-    holder = _holder(body.holder)
-    for name, number in (("rows", body.rows), ("output_bytes", body.output_bytes)):
-        if not 0 <= number <= _MOST:
+    body = decode(call.body, FailBody)
+    holder, number = _holder(body.holder), _part(body.part)
+    code = _CODES.get(body.code)
+    if code is None:
+        raise malformed("enum", "Give one of the vault's error codes.", "code")
+    reason = None if body.reason is None else _reason(body.reason)
+    jobs = call.application.report_jobs
+    failed = await jobs.fail(call.context, run_id(call), holder, code, reason, number)
+    return told(call, failed, job=True)
+
+
+def _holder(text: str) -> str:
+    if _HOLDER.fullmatch(text) is None:
+        raise malformed("format", "Give 8 to 64 letters, digits, _ and -.", "holder")
+    return text
+
+
+def _part(number: int | None) -> int | None:
+    if number is not None and not 0 < number <= MAX_PARTS:
+        raise malformed("range", "Parts count from 1.", "part")
+    return number
+
+
+def _reason(text: str) -> FailureCode:
+    reason = _REASONS.get(text)
+    if reason is None:
+        raise malformed("enum", "Give one of the codes of failed attempts.", "reason")
+    return reason
+
+
+def _result(call: Call) -> tuple[str, int | None, Result]:
+    call.check_media_type()
+    body = decode(call.body, ResultBody)
+    holder, number = _holder(body.holder), _part(body.part)
+    for name, count in (("rows", body.rows), ("output_bytes", body.output_bytes)):
+        if not 0 <= count <= _MOST:
             raise malformed("range", "Give a number from 0.", name)
     if _SHA256.fullmatch(body.output_sha256) is None:
         raise malformed("format", "Give a SHA-256 in lower-case hex.", "output_sha256")
@@ -104,23 +196,4 @@ async def finish(call: Call) -> Answer:
         body.output_bytes,
         body.output_location,
     )
-    jobs = call.application.report_jobs
-    return told(call, await jobs.finish(call.context, run_id(call), holder, result))
-
-
-async def fail(call: Call) -> Answer:
-    """End the run as failed."""
-    call.check_media_type()
-    body = decode(call.body, FailBody)
-    holder = _holder(body.holder)
-    code = _CODES.get(body.code)
-    if code is None:
-        raise malformed("enum", "Give one of the vault's error codes.", "code")
-    jobs = call.application.report_jobs
-    return told(call, await jobs.fail(call.context, run_id(call), holder, code))
-
-
-def _holder(text: str) -> str:
-    if _HOLDER.fullmatch(text) is None:
-        raise malformed("format", "Give 8 to 64 letters, digits, _ and -.", "holder")
-    return text
+    return holder, number, result

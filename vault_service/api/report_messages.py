@@ -1,80 +1,10 @@
-"""What the routes of reports take and answer. Times are RFC 3339 in UTC."""
+"""What the routes of reports answer. Times are RFC 3339 in UTC."""
 
-from typing import Any, Final
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 import msgspec
-
-Given = str | int | float | bool | list[str] | None
-
-
-class RunBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of ``POST /v1/reports/{name}/runs``."""
-
-    parameters: dict[str, Given] = {}
-    period: str = ""
-    format: str | None = None
-    recipient: str | None = None
-    row_cap: int | None = None
-    expires_at: str | None = None
-
-
-class ApproveBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of ``POST …/approve``."""
-
-    binding: dict[str, str | int] | None = None
-    until: str | None = None
-
-
-class StartBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of ``POST …/start``."""
-
-    order: str
-    holder: str
-
-
-class HeartbeatBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of ``POST …/heartbeat``."""
-
-    holder: str
-
-
-class RunTokensBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of ``POST …/tokens``."""
-
-    data_class: str
-    subjects: list[str] | None = None
-    among: list[str] | None = None
-    overdue: bool = False
-    cursor: str | None = None
-
-
-class FinishBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of ``POST …/finish``."""
-
-    holder: str
-    rows: int
-    columns: list[str]
-    output_sha256: str
-    output_bytes: int
-    output_location: str
-
-
-class FailBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of ``POST …/fail``."""
-
-    holder: str
-    code: str
-
-
-BODIES: Final = (
-    RunBody,
-    ApproveBody,
-    StartBody,
-    HeartbeatBody,
-    RunTokensBody,
-    FinishBody,
-    FailBody,
-)
 
 
 class ReadingAnswer(msgspec.Struct):
@@ -146,8 +76,31 @@ class ReportsAnswer(msgspec.Struct):
     request_id: str
 
 
+class SealedAnswer(msgspec.Struct):
+    """What was sealed of a run or a part, before it counts."""
+
+    rows: int
+    output_sha256: str
+    output_bytes: int
+    output_location: str
+
+
+class PartAnswer(msgspec.Struct):
+    """A part of a run, as its job is told. ``order`` is its signed work item."""
+
+    number: int
+    of: int
+    done: bool
+    leased: bool
+    attempts: int
+    sealed: SealedAnswer | None
+    order: str
+
+
 class RunAnswer(msgspec.Struct):
-    """A run as it stands now. ``binding`` is what an approval is of, field by field."""
+    """A run as it stands now. ``binding`` is what an approval is of, field by field. Only
+    the run's job is told ``part`` and ``sealed``: what it has the lease of, and what an
+    attempt before it had sealed."""
 
     id: str
     report: str
@@ -177,6 +130,10 @@ class RunAnswer(msgspec.Struct):
     output_bytes: int | None
     order: str | None
     manifest: str | None
+    parts: int
+    parts_done: int
+    part: PartAnswer | None
+    sealed: SealedAnswer | None
     created: bool
     request_id: str
 
@@ -192,14 +149,21 @@ class RunsAnswer(msgspec.Struct):
     request_id: str
 
 
+class PartsAnswer(msgspec.Struct):
+    """The answer of ``POST …/split``: no parts where the run stays whole."""
+
+    parts: list[PartAnswer]
+    request_id: str
+
+
 class TokenRowAnswer(msgspec.Struct, omit_defaults=True):
     """What is stored beside a value."""
 
     token: str
-    created_at: str
+    created_at: datetime
     subject: str | None = None
-    tags: dict[str, str] = {}
-    expires_at: str | None = None
+    tags: Mapping[str, str] = {}
+    expires_at: datetime | None = None
 
 
 class RunTokensAnswer(msgspec.Struct):

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vault_service.api import report_jobs, report_messages, reports
+from vault_service.api import report_bodies, report_jobs, report_messages, reports
 from vault_service.api.endpoint import Endpoint, Handler
 from vault_service.api.openapi import ALWAYS, Operation
 from vault_service.domain.access import Action
@@ -41,7 +41,7 @@ OPERATIONS: Final = (
         ),
         "Ask for a run; the same request finds the run that is there",
         (201, *_REFUSABLE),
-        report_messages.RunBody,
+        report_bodies.RunBody,
         report_messages.RunAnswer,
     ),
     Operation(
@@ -62,7 +62,7 @@ OPERATIONS: Final = (
         "approve",
         Action.APPROVE_REPORT,
         "Approve a run as it was seen",
-        report_messages.ApproveBody,
+        report_bodies.ApproveBody,
     ),
     _on_run(
         reports.reject,
@@ -72,8 +72,14 @@ OPERATIONS: Final = (
         None,
     ),
     Operation(
-        Endpoint(reports.output, route=f"{_RUN}/output", method="GET", action="report_output_read"),
-        "The sealed output of a run, for who asked for it and who approved it",
+        Endpoint(
+            reports.output,
+            route=f"{_RUN}/output",
+            method="GET",
+            action="report_output_read",
+            parameters=frozenset({"part"}),
+        ),
+        "The sealed output of a run, or one of its parts, for who asked for it and who approved it",
         _REFUSABLE,
         text=reports.SEALED.decode(),
     ),
@@ -91,22 +97,37 @@ OPERATIONS: Final = (
         report_jobs.start,
         "start",
         "report_started",
-        "Lease a run by its signed order, for its job",
-        report_messages.StartBody,
+        "Lease a run, or a part of one, by its signed order, for its job",
+        report_bodies.StartBody,
     ),
     _on_run(
         report_jobs.heartbeat,
         "heartbeat",
         "report_refused",
         "Keep the lease of a run",
-        report_messages.HeartbeatBody,
+        report_bodies.HeartbeatBody,
+    ),
+    _on_run(
+        report_jobs.release,
+        "release",
+        "report_refused",
+        "Give the lease back",
+        report_bodies.ReleaseBody,
+    ),
+    _on_run(
+        report_jobs.split,
+        "split",
+        "report_refused",
+        "Cut a heavy run into parts, and tell them",
+        report_bodies.SplitBody,
+        report_messages.PartsAnswer,
     ),
     _on_run(
         report_jobs.run_tokens,
         "tokens",
         "report_tokens_read",
         "Tokens of a class that the report declares, without values",
-        report_messages.RunTokensBody,
+        report_bodies.RunTokensBody,
         report_messages.RunTokensAnswer,
     ),
     _on_run(
@@ -126,17 +147,24 @@ OPERATIONS: Final = (
         report_messages.RightsAnswer,
     ),
     _on_run(
+        report_jobs.seal,
+        "seal",
+        "report_refused",
+        "Tell what is sealed and about to be published",
+        report_bodies.ResultBody,
+    ),
+    _on_run(
         report_jobs.finish,
         "finish",
         "report_refused",
-        "End a run well; the answer has its signed manifest",
-        report_messages.FinishBody,
+        "End a run well, or a part of one; the run's answer has its signed manifest",
+        report_bodies.ResultBody,
     ),
     _on_run(
         report_jobs.fail,
         "fail",
         "report_refused",
         "End a run as failed",
-        report_messages.FailBody,
+        report_bodies.FailBody,
     ),
 )

@@ -8,8 +8,10 @@ from vault_service.api.audit import time_of
 from vault_service.api.endpoint import Answer, Call
 from vault_service.api.limits import refuse_sensitive, whole_number
 from vault_service.api.report_answers import report_answer, run_answer
-from vault_service.api.report_messages import ApproveBody, ReportsAnswer, RunBody, RunsAnswer
+from vault_service.api.report_bodies import ApproveBody, RunBody
+from vault_service.api.report_messages import ReportsAnswer, RunsAnswer
 from vault_service.api.wire import decode, malformed
+from vault_service.domain.report_parts import MAX_PARTS, Part
 from vault_service.domain.report_runs import RUN_ID, Run, RunState
 from vault_service.domain.reports import NAME
 from vault_service.services.report_requests import RunCommand
@@ -110,8 +112,13 @@ async def withdraw(call: Call) -> Answer:
 
 
 async def output(call: Call) -> Answer:
-    """The sealed output of a run, as it comes."""
-    pieces = call.application.reports.output(call.context, run_id(call))
+    """The sealed output of a run, or of one part of it, as it comes."""
+    part = None
+    if "part" in call.query:
+        part = whole_number(call.query["part"], "part")
+        if not 0 < part <= MAX_PARTS:
+            raise malformed("range", "The manifest lists the parts; they count from 1.", "part")
+    pieces = call.application.reports.output(call.context, run_id(call), part)
     # Asked for here: what stands in the way is a problem document, not a broken stream.
     first = await anext(pieces, b"")
     return Answer(first, media_type=SEALED, rest=pieces)
@@ -124,8 +131,18 @@ def run_id(call: Call) -> str:
     return found
 
 
-def told(call: Call, run: Run, *, created: bool = False) -> Answer:
-    """The answer about one run: 201 where it is new."""
+def told(
+    call: Call, run: Run, *, created: bool = False, job: bool = False, part: Part | None = None
+) -> Answer:
+    """The answer about one run: 201 where it is new. Its ``job`` is told more."""
     definition = call.application.reports.definitions.get(run.report)
-    answer = run_answer(run, definition, call.context.request_id, created=created)
+    answer = run_answer(
+        run,
+        definition,
+        call.context.request_id,
+        created=created,
+        job=job,
+        part=part,
+        at=call.context.at,
+    )
     return Answer(_encode(answer), 201 if created else 200)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from vault_service.api.report_messages import BODIES as REPORT_BODIES
+from vault_service.api.report_bodies import BODIES as REPORT_BODIES
 from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.metadata import MAX_TAGS
 from vault_service.services.items import MAX_ITEMS, DetokenizeItem, TokenizeItem

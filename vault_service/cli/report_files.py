@@ -27,6 +27,10 @@ _KMS: Final = "arn:"
 ManifestFile = Annotated[
     Path, typer.Option("--manifest", help="The run's signed manifest, as `report show` has it.")
 ]
+PartNumber = Annotated[
+    int | None,
+    typer.Option("--part", min=1, help="The file is this part alone, of a run that was split."),
+]
 
 
 def open_output(
@@ -41,14 +45,16 @@ def open_output(
         str | None,
         typer.Option(help="The log's public key or its file: verify the manifest with it first."),
     ] = None,
+    part: PartNumber = None,
 ) -> None:
     """Open a sealed output with the recipient's key.
 
-    It is written for its owner alone, and only where it is whole and of the manifest's
-    run. Exits 1 where it does not open.
+    The parts of a run that was split become one file. It is written for its owner alone,
+    and only where it is whole and of the manifest's run. Exits 1 where it does not open.
     """
     try:
         from reporting_jobs import sealing
+        from reporting_jobs.manifest import FileDiffers, pieces_of
     except ImportError:
         stop("Reports are not installed; run: pip install 'strongroom[reports]'")
     text = _small(manifest, "--manifest")
@@ -56,15 +62,19 @@ def open_output(
         about = read_manifest(text) if log_key is None else open_manifest(text, _log_key(log_key))
     except NoteError:
         _found("The manifest is none, or is not signed by the log's key.")
-    bound_to = sealing.context(about.run, about.report, about.template_hash)
     whose: dict[str, Any] = (
         {"key_arn": key} if key.startswith(_KMS) else {"private_key": _private_key(Path(key))}
     )
     try:
         with file.open("rb") as sealed, _appearing(output) as opened:
-            for piece in sealing.unseal(sealed, bound_to, **whose):
-                opened.write(piece)
-    except sealing.SealInvalid:
+            for piece in pieces_of(about, part):
+                bound_to = sealing.context(
+                    about.run, about.report, about.template_hash, piece.place
+                )
+                opened.writelines(sealing.unseal(piece.stream(sealed), bound_to, **whose))
+            if sealed.read(1):
+                raise sealing.SealInvalid
+    except (sealing.SealInvalid, FileDiffers):
         _found("The file does not open: it is for another key, of another run, or was changed.")
     except FileExistsError:
         stop(f"{output} is there already; nothing was written.")
@@ -79,6 +89,7 @@ def verify_output(
     key: Annotated[
         str, typer.Option(help="The log's public key, which you had from elsewhere, or its file.")
     ],
+    part: PartNumber = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Verify a sealed output against its signed manifest, offline.
@@ -90,7 +101,7 @@ def verify_output(
     pinned, note = _log_key(key), _small(manifest, "--manifest")
     try:
         with file.open("rb") as sealed:
-            about, checkpoint = verify(sealed, note, pinned)
+            about, checkpoint = verify(sealed, note, pinned, part)
     except NoteError:
         _found("The manifest is none, was changed, or is not signed by this key.")
     except FileDiffers:
@@ -109,6 +120,9 @@ def verify_output(
 def _told(about: Manifest, checkpoint: "Checkpoint | None") -> Iterator[str]:
     yield f"Verified: {about.report}, run {about.run}, finished {about.finished_at}."
     yield f"  {about.rows} rows of at most {about.row_cap}, {about.format}, for {about.recipient}"
+    if about.parts:
+        rows = ", ".join(str(part.rows) for part in about.parts)
+        yield f"  {len(about.parts)} parts, of {rows} rows"
     yield f"  requested by {about.requester} {about.requested_at}"
     if about.approver is not None:
         yield f"  approved by {about.approver} {about.approved_at}"

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from vault_service.cli.operation import stop
 from vault_service.client.report_results import ReportInfo, RunInfo
+from vault_service.domain.report_runs import RunState
 from vault_service.domain.reports import ParameterType
 
 _BOUND: Final = {
@@ -100,10 +101,11 @@ def run_lines(run: RunInfo) -> list[str]:
     if run.code is not None:
         why = run.code if run.rule is None else f"{run.code} ({run.rule})"
         lines.append(f"  {run.state} by {why}")
-    if run.output_sha256 is not None:
-        lines.append(
-            f"  {run.rows} rows in {run.output_bytes} sealed bytes, SHA-256 {run.output_sha256}"
-        )
+    if run.parts:
+        lines.append(f"  {run.parts_done} of {run.parts} parts are done")
+    if run.state == RunState.SUCCEEDED:
+        what = f"SHA-256 {run.output_sha256}" if run.output_sha256 else "each as the manifest says"
+        lines.append(f"  {run.rows} rows in {run.output_bytes} sealed bytes, {what}")
         lines.append(f"  strongroom report output {run.id} -o FILE")
     return lines
 

@@ -107,7 +107,8 @@ def run_report(
             period=period,
             row_cap=row_cap,
         )
-        if not run.created and not as_json:
+        created = run.created
+        if not created and not as_json:
             typer.echo(
                 f"This run was asked for before, on {run.requested_at[:19]}Z; for another one,"
                 " name a --period.",
@@ -118,7 +119,8 @@ def run_report(
             run = reporting.run(run.id)
         if wait:
             run = _ended(reporting, run)
-    _show(run, as_json)
+    # What has become of it since does not tell whether this was the first request for it.
+    _show(msgspec.structs.replace(run, created=created), as_json)
     if (wait or (local and run.order is not None)) and run.state != RunState.SUCCEEDED:
         raise typer.Exit(1)
 
@@ -191,13 +193,16 @@ def output(
     path: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")
     ],
+    part: Annotated[
+        int | None, typer.Option(min=1, help="One part alone, of a run that was split.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the sealed output of a run to a file. Only the recipient's key opens it."""
     partial = path.with_name(f".{path.name}.part")
     with _reporting() as reporting:
         try:
-            written = reporting.output(run_id, partial)
+            written = reporting.output(run_id, partial, part=part)
             partial.replace(path)
         except OSError as error:
             stop(f"Cannot write {path}: {error.strerror}.")
@@ -253,8 +258,9 @@ def _doing(run: RunInfo) -> str:
     if run.state in ENDS:
         return f"{run.id} has ended"
     waits = "waits for an approval" if run.needs_approval and run.state == "requested" else None
+    done = f", {run.parts_done} of {run.parts} parts done" if run.parts else ""
     read = f", {run.revealed} tokens read" if run.revealed else ""
-    return f"{run.id} {waits or _WAITING[RunState(run.state)]}{read}"
+    return f"{run.id} {waits or _WAITING[RunState(run.state)]}{done}{read}"
 
 
 def _show(run: RunInfo, as_json: bool) -> None:

@@ -13,7 +13,8 @@ Map of the package, which stands on ``vault_service.domain`` alone:
 - ``credentials``: fixed and renewed credentials, AWS role tokens.
 - ``results``, ``errors``: what comes back, and what is raised.
 - ``arrow``: whole columns as Arrow streams; ``arrow_streams``: the bodies.
-- ``reports``: reports, for people; ``report_run``: a run, for the job that makes it;
+- ``reports``: reports, for people; ``report_lease``: a run, or a part, in the hands of its
+  job; ``report_run``: the vault as that job may read it;
   ``report_operations``: their routes, ``report_results``: their answers.
 - ``files``: a file through the vault; ``file_columns``: one column of one batch;
   ``file_checks``: what is known before; ``mapping``: which columns; ``rejects``: what

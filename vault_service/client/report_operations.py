@@ -1,6 +1,6 @@
 """What the client can ask the vault about reports, as steps for either transport."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -8,6 +8,7 @@ from vault_service.client.exchange import Call, Retry, Steps, Tries, exchange, r
 from vault_service.client.operations import JSON_HEADERS, T, encode, get, read
 from vault_service.client.report_results import (
     Inventory,
+    Parts,
     ReportInfo,
     Reports,
     RightsTold,
@@ -18,7 +19,7 @@ from vault_service.client.report_results import (
 
 RUNS: Final = "/v1/reports/runs"
 _SLOW_SECONDS: Final = 300.0
-"""An inventory reads every row there is."""
+"""An inventory, and a split, read every row there is."""
 
 
 def reports(retry: Retry) -> Steps[list[ReportInfo]]:
@@ -61,28 +62,20 @@ def start(run_id: str, order: str, holder: str, retry: Retry) -> Steps[RunInfo]:
     return _post(f"{_run(run_id)}/start", {"order": order, "holder": holder}, RunInfo, retry)
 
 
-def heartbeat(run_id: str, holder: str, retry: Retry) -> Steps[RunInfo]:
-    """``POST …/heartbeat``."""
-    return _post(f"{_run(run_id)}/heartbeat", {"holder": holder}, RunInfo, retry)
+def on_run(run_id: str, verb: str, fields: Mapping[str, Any], retry: Retry) -> Steps[RunInfo]:
+    """``POST …/{verb}`` of a job: a repeat by the same holder finds it done."""
+    return _post(f"{_run(run_id)}/{verb}", fields, RunInfo, retry)
 
 
-def token_page(
-    run_id: str,
-    data_class: str,
-    subjects: Sequence[str] | None,
-    among: Sequence[str] | None,
-    overdue: bool,
-    cursor: str | None,
-    retry: Retry,
-) -> Steps[TokenPage]:
+def split(run_id: str, holder: str, retry: Retry) -> Steps[Parts]:
+    """``POST …/split``: a repeat finds the parts that there are."""
+    content = encode({"holder": holder})
+    call = Call("POST", f"{_run(run_id)}/split", content, JSON_HEADERS, timeout=_SLOW_SECONDS)
+    return read((yield from exchange(call, Tries(retry))), Parts)
+
+
+def token_page(run_id: str, fields: Mapping[str, Any], retry: Retry) -> Steps[TokenPage]:
     """One page of ``POST …/tokens``."""
-    fields = {
-        "data_class": data_class,
-        "subjects": None if subjects is None else list(subjects),
-        "among": None if among is None else list(among),
-        "overdue": overdue,
-        "cursor": cursor,
-    }
     return _post(f"{_run(run_id)}/tokens", fields, TokenPage, retry)
 
 
@@ -97,19 +90,10 @@ def rights(run_id: str, retry: Retry) -> Steps[RightsTold]:
     return get(f"{_run(run_id)}/rights", RightsTold, retry)
 
 
-def finish(run_id: str, fields: Mapping[str, Any], retry: Retry) -> Steps[RunInfo]:
-    """``POST …/finish``: a repeat by the same holder finds the run finished."""
-    return _post(f"{_run(run_id)}/finish", fields, RunInfo, retry)
-
-
-def fail(run_id: str, holder: str, code: str, retry: Retry) -> Steps[RunInfo]:
-    """``POST …/fail``."""
-    return _post(f"{_run(run_id)}/fail", {"holder": holder, "code": code}, RunInfo, retry)
-
-
-def output_path(run_id: str) -> str:
-    """Where the sealed output of a run is streamed from."""
-    return f"{_run(run_id)}/output"
+def output_path(run_id: str, part: int | None = None) -> str:
+    """Where the sealed output of a run, or of a part of it, is streamed from."""
+    path = f"{_run(run_id)}/output"
+    return path if part is None else f"{path}?part={part}"
 
 
 def _run(run_id: str) -> str:

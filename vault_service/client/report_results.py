@@ -1,5 +1,6 @@
 """What the routes of reports answer, typed. Times are RFC 3339 in UTC."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -73,9 +74,38 @@ class Reports(msgspec.Struct, frozen=True):
     reports: list[ReportInfo]
 
 
+class SealedInfo(msgspec.Struct, frozen=True):
+    """What an attempt sealed, before it counts."""
+
+    rows: int
+    output_sha256: str
+    output_bytes: int
+    output_location: str
+
+
+class PartInfo(msgspec.Struct, frozen=True):
+    """A part of a run, as its job is told; ``order`` is its signed work item."""
+
+    number: int
+    of: int
+    done: bool
+    leased: bool
+    attempts: int
+    order: str
+    sealed: SealedInfo | None = None
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """The answer of ``POST …/split``."""
+
+    parts: list[PartInfo]
+
+
 class RunInfo(msgspec.Struct, frozen=True):
     """A run. ``binding`` is what an approval is of, field by field; ``order`` and
-    ``manifest`` are signed notes; ``code`` and ``rule`` say why it did not succeed."""
+    ``manifest`` are signed notes; ``code`` and ``rule`` say why it did not succeed;
+    ``parts_done`` of its ``parts`` are done. Its job alone is told the ``part`` that it
+    makes, and what an attempt before it had ``sealed``."""
 
     id: str
     report: str
@@ -105,6 +135,10 @@ class RunInfo(msgspec.Struct, frozen=True):
     output_bytes: int | None = None
     order: str | None = None
     manifest: str | None = None
+    parts: int = 0
+    parts_done: int = 0
+    part: PartInfo | None = None
+    sealed: SealedInfo | None = None
     created: bool = False
 
     def __repr__(self) -> str:
@@ -122,10 +156,10 @@ class TokenRow(msgspec.Struct, frozen=True):
     """What is stored beside a value."""
 
     token: str
-    created_at: str
+    created_at: datetime
     subject: str | None = None
     tags: dict[str, str] = {}
-    expires_at: str | None = None
+    expires_at: datetime | None = None
 
 
 class TokenPage(msgspec.Struct, frozen=True):

@@ -7,25 +7,23 @@ with Client() as vault:                      # of the principal job:<report>
         run.reveal([entry.token for entry in page], "plain")
 """
 
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from vault_service.client import calls, operations, report_operations
-from vault_service.client.errors import RequestRefused, StrongroomError
+from vault_service.client.errors import RequestRefused
 from vault_service.client.exchange import Steps
-from vault_service.client.report_results import HoldingRow, RunInfo, TokenRow
-from vault_service.client.sync import Client
+from vault_service.client.report_lease import RunLease
+from vault_service.client.report_results import HoldingRow, TokenPage, TokenRow
 from vault_service.domain.access import PolicySource
 from vault_service.domain.errors import Code
 from vault_service.domain.holdings import Holding, TokenEntry
-from vault_service.domain.notes import NoteError, parse_note
 from vault_service.domain.principals import Principal, PrincipalType
-from vault_service.domain.report_notes import WorkOrder, read_order
-from vault_service.domain.report_runs import RUN_HEADER, RunState
+from vault_service.domain.report_runs import RUN_HEADER
 from vault_service.domain.rights import HeldPolicy, Rights
 
 _BUNDLE: Final = "application/x-ndjson"
@@ -34,51 +32,13 @@ _AT_ONCE: Final = 1000
 """Subjects, or tokens, that are asked about at once."""
 
 
-class OrderUnreadable(StrongroomError):
-    """What was given for a work order is none. Nothing was asked of the vault."""
-
-
-class RunClient:
+class RunClient(RunLease):
     """The vault as one run may read it, for its job: meets
     :class:`reporting_jobs.context.RunVault`.
 
-    ``holder`` names this process among others that try to make the same run (random where
-    it is not given). :meth:`start` it first; whatever the definition does not declare is
-    refused with ``access_denied`` and fails the run.
+    :meth:`start` it first; whatever the definition does not declare is refused with
+    ``access_denied`` and fails the run.
     """
-
-    def __init__(self, client: Client, *, holder: str | None = None) -> None:
-        self._client = client
-        self.holder = holder or secrets.token_hex(16)
-        self._run: RunInfo | None = None
-
-    @property
-    def run(self) -> RunInfo:
-        """The run, as the vault last told it."""
-        if self._run is None:
-            raise RuntimeError("start the run first")
-        return self._run
-
-    def start(self, order: str) -> RunInfo:
-        """Lease the run that the signed ``order`` is about. A run that succeeded already is
-        told as such, and nothing is left to do. Raises :class:`OrderUnreadable` for what is
-        no order, and ``RequestRefused``: ``access_denied`` for an altered order,
-        ``idempotency_conflict`` while another holds the lease."""
-        run_id = order_of(order).run
-        steps = report_operations.start(run_id, order, self.holder, self._client.retry)
-        self._run = self._client.run(steps)
-        return self._run
-
-    @property
-    def done(self) -> bool:
-        """Whether the run succeeded before, so that there is nothing to do."""
-        return self.run.state == RunState.SUCCEEDED
-
-    def heartbeat(self) -> RunInfo:
-        """Keep the lease for some minutes more; ``access_denied`` where another has it."""
-        steps = report_operations.heartbeat(self.run.id, self.holder, self._client.retry)
-        self._run = self._client.run(steps)
-        return self._run
 
     def tokens(
         self,
@@ -93,7 +53,8 @@ class RunClient:
         are not asked for together (:class:`ValueError`).
 
         A token that belongs to several people comes once for each of them, except where
-        ``subjects`` are given (then for those alone) and with ``overdue`` (then once)."""
+        ``subjects`` are given (then for those alone) and with ``overdue`` (then once). In a
+        part of a run, all tokens of the class that it splits by are those of the part."""
         if subjects is not None and among is not None:
             raise ValueError("ask for subjects or among tokens, not for both")
         if subjects is None and among is None:
@@ -110,17 +71,26 @@ class RunClient:
         among: Sequence[str] | None,
         overdue: bool,
     ) -> Iterator[Sequence[TokenEntry]]:
-        cursor = None
-        while True:
-            steps = report_operations.token_page(
-                self.run.id, data_class, subjects, among, overdue, cursor, self._client.retry
+        def asked(cursor: str | None) -> Future[TokenPage]:
+            fields = {
+                "data_class": data_class,
+                "subjects": None if subjects is None else list(subjects),
+                "among": None if among is None else list(among),
+                "overdue": overdue,
+                "part": self._part,
+                "cursor": cursor,
+            }
+            return self._client.submit(
+                report_operations.token_page(self.run.id, fields, self._client.retry)
             )
-            page = self._client.run(steps)
+
+        coming: Future[TokenPage] | None = asked(None)
+        while coming is not None:
+            page = coming.result()
+            # The next one comes while this one is worked on.
+            coming = None if page.next_cursor is None else asked(page.next_cursor)
             if page.tokens:
                 yield [_entry(page.data_class, row) for row in page.tokens]
-            cursor = page.next_cursor
-            if cursor is None:
-                return
 
     def reveal(self, tokens: Sequence[str], form: str) -> Sequence[str | None]:
         """Values in order, in a declared form, for the definition's purpose; ``None`` for
@@ -196,48 +166,9 @@ class RunClient:
         """The key that signs checkpoints, orders and manifests."""
         return self._client.audit_key()
 
-    def finish(
-        self,
-        *,
-        rows: int,
-        columns: Sequence[str],
-        output_sha256: str,
-        output_bytes: int,
-        output_location: str,
-    ) -> RunInfo:
-        """End the run well: its output, sealed, lies at ``output_location`` (a name below
-        the place of outputs) and has this length and SHA-256 (hex). The answer has the
-        signed manifest."""
-        fields = {
-            "holder": self.holder,
-            "rows": rows,
-            "columns": list(columns),
-            "output_sha256": output_sha256,
-            "output_bytes": output_bytes,
-            "output_location": output_location,
-        }
-        steps = report_operations.finish(self.run.id, fields, self._client.retry)
-        self._run = self._client.run(steps)
-        return self._run
-
-    def fail(self, code: str) -> RunInfo:
-        """End the run as failed; ``code`` is one of the vault's error codes."""
-        steps = report_operations.fail(self.run.id, self.holder, code, self._client.retry)
-        self._run = self._client.run(steps)
-        return self._run
-
     @property
     def _named(self) -> Mapping[str, str]:
         return {RUN_HEADER: self.run.id}
-
-
-def order_of(note: str) -> WorkOrder:
-    """What a work order says, unverified: the vault verifies it when the run is started.
-    :class:`OrderUnreadable` for what is no order."""
-    try:
-        return read_order(parse_note(note).text)
-    except NoteError:
-        raise OrderUnreadable("this is no work order of a vault") from None
 
 
 def _batches(asked: Sequence[str] | None) -> Iterator[Sequence[str]]:
@@ -247,14 +178,7 @@ def _batches(asked: Sequence[str] | None) -> Iterator[Sequence[str]]:
 
 
 def _entry(data_class: str, row: TokenRow) -> TokenEntry:
-    return TokenEntry(
-        row.token,
-        data_class,
-        row.subject,
-        row.tags,
-        datetime.fromisoformat(row.created_at),
-        None if row.expires_at is None else datetime.fromisoformat(row.expires_at),
-    )
+    return TokenEntry(row.token, data_class, row.subject, row.tags, row.created_at, row.expires_at)
 
 
 def _holding(row: HoldingRow) -> Holding:

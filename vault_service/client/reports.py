@@ -91,11 +91,12 @@ class Reporting:
         """Withdraw a standing approval."""
         self._client.run(report_operations.withdraw(approval_id, self._client.retry))
 
-    def output(self, run_id: str, path: Path) -> int:
-        """Write the sealed output to ``path``; its length in bytes. Only the recipient's
-        key opens it. What is written is complete only where this returns."""
+    def output(self, run_id: str, path: Path, *, part: int | None = None) -> int:
+        """Write the sealed output, or that of one ``part``, to ``path``; its length in
+        bytes. Only the recipient's key opens it. What is written is complete only where
+        this returns."""
         written = 0
         with path.open("wb") as file:
-            for piece in self._client.stream(report_operations.output_path(run_id), SEALED):
+            for piece in self._client.stream(report_operations.output_path(run_id, part), SEALED):
                 written += file.write(piece)
         return written

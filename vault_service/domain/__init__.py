@@ -24,7 +24,8 @@ Stands on the standard library, msgspec, cryptography and validation libraries. 
 - ``review`` with ``review_counts``, ``review_grants``, ``review_report``: rights and their
   use, counted from events
 - ``reports``: what a report is; ``report_runs``: what a run is, and what an approval binds;
-  ``report_notes``: signed work orders and manifests
+  ``report_parts``: how a run splits; ``report_notes``: signed orders and manifests;
+  ``report_failures``: why a job cannot make one
 - ``holdings``: what is told of stored tokens without a value; ``rights``: what a review is
   told of policies and principals
 - ``columns``: names in Arrow bodies, shared with the client

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class TokenEntry:
+
+class TokenEntry(msgspec.Struct, frozen=True):
     """What is stored beside a value, for one of the people it belongs to. Times are in
-    UTC."""
+    UTC. A struct, since reports read millions of these."""
 
     token: str
     data_class: str

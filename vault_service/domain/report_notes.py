@@ -1,21 +1,23 @@
 """Work orders and manifests of report runs: signed notes of one line of canonical JSON.
 
-Both are signed by the key that signs the log's checkpoints (C2SP signed-note), so that the
-log's public key verifies them. The first line says which of the two it is.
+All are signed by the key that signs the log's checkpoints (C2SP signed-note), so that the
+log's public key verifies them. The first line says what it is: the order to make a run, the
+order to make one part of it, or the manifest.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from vault_service.domain.notes import NoteMalformed, VerifierKey, open_note, parse_note
+from vault_service.domain.report_parts import Part
 from vault_service.domain.report_runs import Run
 from vault_service.domain.reports import ReportDefinition, canonical
 
 ORDER: Final = "strongroom/report-order"
+PART: Final = "strongroom/report-part"
 MANIFEST: Final = "strongroom/report-manifest"
-MAX_SIGNED: Final = 4096
-"""Bytes that a KMS key signs at once."""
 
 _T = TypeVar("_T")
 
@@ -61,6 +63,37 @@ class WorkOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return _text(ORDER, self)
 
 
+class PartOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a job is told to do of a run that was split: part number ``part`` of ``parts``,
+    which is of the tokens behind ``after`` up to and with ``until``."""
+
+    v: int = 1
+    order: WorkOrder
+    part: int
+    parts: int
+    after: str | None
+    until: str | None
+
+    @property
+    def place(self) -> str:
+        """Which part it is of how many: what its output is bound to."""
+        return f"{self.part}/{self.parts}"
+
+    def text(self) -> str:
+        """The text to sign."""
+        return _text(PART, self)
+
+
+class ManifestPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sealed piece of the output: ``rows`` in a file of this SHA-256 (hex) and length, at
+    ``location`` below the place of outputs."""
+
+    rows: int
+    sha256: str
+    bytes: int
+    location: str
+
+
 class ManifestColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A column of the output and what it holds."""
 
@@ -76,9 +109,13 @@ class AuditRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What came of a run. ``output_sha256`` (hex) and ``output_bytes`` are of the sealed
-    file; ``checkpoint`` is the newest of the log when the run was finished, a signed note,
-    and lies before ``audit.last``. Times are RFC 3339 in UTC."""
+    """What came of a run. ``output_bytes`` is the length of the sealed output, and
+    ``output_sha256`` (hex) its digest, ``output_location`` its name below the place of
+    outputs. An output of several ``parts`` is theirs, laid end to end in this order; it has
+    no digest and no name but theirs. What lies beside them is not the output.
+
+    ``checkpoint`` is the newest of the log when the run was finished, a signed note, and
+    lies before ``audit.last``. Times are RFC 3339 in UTC."""
 
     v: int = 1
     run: str
@@ -92,8 +129,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     columns: tuple[ManifestColumn, ...]
     format: str
     recipient: str
-    output_sha256: str
+    output_sha256: str | None
     output_bytes: int
+    output_location: str | None
+    parts: tuple[ManifestPart, ...]
     requester: str
     requested_at: str
     approver: str | None
@@ -112,8 +151,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         policy_hash: str,
         last_event: str,
         checkpoint: str | None,
+        parts: Sequence[Part] = (),
     ) -> "Manifest":
-        """The manifest of a run that is to be finished."""
+        """The manifest of a run that is to be finished, with its parts where it has any."""
         return cls(
             run=run.id,
             tenant=run.tenant,
@@ -128,8 +168,18 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             ),
             format=run.format,
             recipient=run.recipient,
-            output_sha256=run.output_sha256 or "",
+            output_sha256=run.output_sha256,
             output_bytes=run.output_bytes or 0,
+            output_location=run.output_location,
+            parts=tuple(
+                ManifestPart(
+                    part.rows or 0,
+                    part.output_sha256 or "",
+                    part.output_bytes or 0,
+                    part.output_location or "",
+                )
+                for part in parts
+            ),
             requester=run.requester,
             requested_at=run.requested_at.isoformat(),
             approver=run.approver,
@@ -155,6 +205,24 @@ def read_order(text: str) -> WorkOrder:
     return _read(text, ORDER, WorkOrder)
 
 
+def open_work(note: str, key: VerifierKey) -> WorkOrder | PartOrder:
+    """The order, of a run or of a part, in a note that ``key`` signed; ``NoteError``."""
+    return read_work(open_note(note, key))
+
+
+def read_work(text: str) -> WorkOrder | PartOrder:
+    """The order, of a run or of a part, in a note's text, of which nothing is verified;
+    ``NoteMalformed``."""
+    if text.startswith(f"{PART}\n"):
+        return _read(text, PART, PartOrder)
+    return read_order(text)
+
+
+def order_in(work: WorkOrder | PartOrder) -> WorkOrder:
+    """The run's order: itself, or the one that a part is of."""
+    return work.order if isinstance(work, PartOrder) else work
+
+
 def open_manifest(note: str, key: VerifierKey) -> Manifest:
     """The manifest in a note that ``key`` signed; ``NoteError`` for any other."""
     return _read(open_note(note, key), MANIFEST, Manifest)
@@ -165,7 +233,7 @@ def read_manifest(note: str) -> Manifest:
     return _read(parse_note(note).text, MANIFEST, Manifest)
 
 
-def _text(kind: str, content: WorkOrder | Manifest) -> str:
+def _text(kind: str, content: WorkOrder | PartOrder | Manifest) -> str:
     return f"{kind}\n{canonical(content).decode()}\n"
 
 

@@ -3,10 +3,12 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Protocol
 
 from vault_service.domain.events import AuditEvent
 from vault_service.domain.holdings import Holding, TokenEntry
+from vault_service.domain.report_parts import Part, Range
 from vault_service.domain.report_runs import Run
 
 
@@ -63,9 +65,11 @@ class ReportStore(Protocol):
         after: Run,
         events: Sequence[AuditEvent],
         approvals: Sequence[Approval] = (),
+        parts: Sequence[Part] = (),
     ) -> bool:
-        """Write how the run goes on; ``False``, and nothing written or recorded, where it is
-        no longer as ``before``. A step that ``NEXT`` does not know is a ``ValueError``."""
+        """Write how the run goes on, with the ``parts`` that it is cut into; ``False``, and
+        nothing written or recorded, where it is no longer as ``before``. A step that
+        ``NEXT`` does not know is a ``ValueError``."""
 
     async def extend(self, tenant: str, run_id: str, holder: str, until: datetime) -> bool:
         """Extend the lease of a running run; ``False`` where ``holder`` does not have it."""
@@ -88,12 +92,51 @@ class ReportStore(Protocol):
         """Withdraw a standing approval that holds; ``False`` where there is none."""
 
 
+class PartChange(Enum):
+    """How a change of a part ended."""
+
+    WRITTEN = "written"
+    LOST = "lost"
+    OVER = "over"
+
+
+class PartStore(Protocol):
+    """Parts of runs that were split. Every change is committed together with its events."""
+
+    async def parts(self, tenant: str, run_id: str) -> Sequence[Part]:
+        """The parts of a run, by number; none where it was not split."""
+
+    async def part(self, tenant: str, run_id: str, number: int) -> Part | None:
+        """One part of a run."""
+
+    async def change_part(
+        self, before: Part, after: Part, events: Sequence[AuditEvent], *, cap: int, at: datetime
+    ) -> PartChange:
+        """Write how a part goes on. ``LOST``, and nothing written or recorded, where it is
+        no longer as ``before``, is done, or its run is not running; ``OVER`` where the parts
+        of the run together would have more rows than ``cap``. A part that is done is counted
+        in its run (done parts, rows, bytes) by the same commit, ``at`` this time."""
+
+    async def extend_part(self, part: Part, holder: str, until: datetime) -> bool:
+        """Extend the lease of a part of a running run; ``False`` where ``holder`` does not
+        have it."""
+
+
+class TokenRanges(Protocol):
+    """Cuts the tokens of a class into ranges."""
+
+    async def boundaries(self, tenant: str, data_class: str, size: int, most: int) -> Sequence[str]:
+        """Tokens that cut a class into ranges of ``size`` tokens, in order, and of more
+        where there would be over ``most`` ranges: none where all fit into one. Reads the
+        metadata of every row."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenQuery:
     """Which tokens of a class to find, by token. ``subjects`` restricts to theirs, ``among``
     to these tokens; ``overdue_at`` to those that had expired by then, or were stored before
-    ``retained_since`` (``None``: the class has no retention). ``cursor`` is where the last
-    page ended."""
+    ``retained_since`` (``None``: the class has no retention); ``within`` to a range, where
+    neither subjects nor tokens are given. ``cursor`` is where the last page ended."""
 
     tenant: str
     data_class: str
@@ -102,6 +145,7 @@ class TokenQuery:
     among: Sequence[str] | None = None
     overdue_at: datetime | None = None
     retained_since: datetime | None = None
+    within: Range | None = None
     cursor: str | None = None
 
 

@@ -58,7 +58,11 @@ class Run:
     ``code`` and ``rule`` say why it ended otherwise than well. ``lease_holder`` works on it
     until ``lease_until``; ``attempts`` counts leases, ``revealed`` the tokens that were read
     for it. ``first_event`` is the audit event of the request. ``version`` counts its changes
-    of state."""
+    of state.
+
+    What its job has sealed stands in ``rows`` and ``output_…`` before it has succeeded, and
+    counts only then. A run that was split has ``parts``, ``parts_done`` of them done; their
+    outputs are the run's, which has no digest and location of its own."""
 
     id: str
     tenant: str
@@ -88,6 +92,8 @@ class Run:
     output_sha256: str | None = None
     output_bytes: int | None = None
     output_location: str | None = field(default=None, repr=False)
+    parts: int = 0
+    parts_done: int = 0
     order: str | None = field(default=None, repr=False)
     manifest: str | None = field(default=None, repr=False)
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from vault_service.domain.access import ReportFacts
+from vault_service.domain.report_parts import Split
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{2,39}")
 NO_VALUE: Final = "none"
@@ -29,6 +30,10 @@ class Format(StrEnum):
     PARQUET = "parquet"
     JSON = "json"
     PDF = "pdf"
+
+
+IN_LINES: Final = frozenset({Format.CSV, Format.JSON})
+"""Formats whose files can be laid end to end: those that the parts of a run may have."""
 
 
 class Classification(StrEnum):
@@ -114,7 +119,8 @@ class ReportDefinition:
 
     Its job is the principal ``job:<name>``. ``needs_approval`` follows from the columns
     unless a report without plain values asks for it too. ``reads_rights`` declares that it
-    reads the policies in force and the tenant's principals.
+    reads the policies in force and the tenant's principals; ``split``, how its heavy runs
+    are cut into parts.
     """
 
     name: str
@@ -130,6 +136,7 @@ class ReportDefinition:
     schedule: str | None = None
     approval: bool = False
     reads_rights: bool = False
+    split: Split | None = None
     source_digest: str = ""
 
     @property
@@ -165,6 +172,10 @@ class ReportDefinition:
             scheduled=self.schedule is not None,
             requester=requester,
         )
+
+    def splitting(self, format: Format) -> Split | None:
+        """How a run of this format may be cut into parts; ``None`` where it stays whole."""
+        return self.split if format in IN_LINES else None
 
     def token_cap(self, row_cap: int) -> int:
         """The most tokens that a run may read: what the limits say, or as many as rows can

@@ -26,7 +26,8 @@ Reports:
 - ``reports``: what there is, asking for runs, their output; ``report_requests``: what a
   request must be like
 - ``report_approvals``: approving what was seen; ``report_rules``: what stands in a run's way
-- ``report_jobs``: a run started, leased and finished by its job
+- ``report_jobs``: a run started, leased and finished by its job; ``report_parts``: cut into
+  parts, each in turn; ``report_results``: what may be its output, and its end
 - ``report_fence``: what a job may read; ``report_reads``: tokens without values
 - ``report_runs``: the run as it stands, its report and its events
 

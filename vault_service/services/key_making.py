@@ -2,7 +2,7 @@
 
 A wrapped key is bound to environment, tenant, data class, key id and purpose, taken
 from the question that is asked and not from the row that answers it, so that a row
-that was moved or swapped does not unwrap (PCI-DSS 3.6.1, 3.7.1).
+that was moved or swapped does not unwrap (PCI-DSS 3.6.1, 3.7.1, 3.7.7).
 """
 
 import hmac

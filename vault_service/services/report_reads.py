@@ -12,14 +12,15 @@ from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.events import EventGroup
 from vault_service.domain.holdings import Holding, TokenEntry
 from vault_service.domain.metadata import MAX_TEXT, check_text
+from vault_service.domain.report_parts import Range
 from vault_service.domain.report_ports import HoldingsReader, TokenQuery
 from vault_service.domain.rights import Rights
 from vault_service.domain.tokens import MAX_TOKEN_LENGTH, well_formed
 from vault_service.services.context import RequestContext
-from vault_service.services.report_fence import JobFence
+from vault_service.services.report_fence import JobFence, OpenRun
 from vault_service.services.report_runs import Runs
 
-PAGE: Final = 1000
+PAGE: Final = 10_000
 MAX_SUBJECTS: Final = 1000
 MAX_AMONG: Final = 1000
 
@@ -51,11 +52,13 @@ class ReportReads:
         subjects: Sequence[str] | None = None,
         among: Sequence[str] | None = None,
         overdue: bool = False,
+        part: int | None = None,
         cursor: str | None = None,
     ) -> tuple[Sequence[TokenEntry], str | None]:
         """A page of tokens of a declared class, and where the next begins (``None``: there
         is none; an empty page may have a next): all, those of ``subjects``, or those of the
-        class ``among`` these tokens. Another class fails the run."""
+        class ``among`` these tokens. For a ``part`` of the run, all of the class that the
+        report splits by are those of the part. Another class fails the run."""
         action = "report_tokens_read"
         opened = await self._fence.enter(context, action, run_id)
         await opened.check_class(data_class)
@@ -63,6 +66,9 @@ class ReportReads:
         _check_among(among, subjects)
         if cursor is not None:
             _check_cursor(cursor)
+        within = None
+        if part is not None and subjects is None and among is None:
+            within = await self._within(context, action, opened, data_class, part)
         retention = self._catalog.data_class(data_class).retention_days
         at = context.at
         found, following = await self._holdings.tokens(
@@ -74,6 +80,7 @@ class ReportReads:
                 among=among,
                 overdue_at=at if overdue else None,
                 retained_since=None if retention is None else at - timedelta(days=retention),
+                within=within,
                 cursor=cursor,
             )
         )
@@ -84,6 +91,16 @@ class ReportReads:
         )
         await self._runs.append(event)
         return found, following
+
+    async def _within(
+        self, context: RequestContext, action: str, opened: OpenRun, data_class: str, number: int
+    ) -> Range | None:
+        """The tokens of the class that a part of the run is of."""
+        run, split = opened.run, opened.definition.split
+        part = await self._runs.parts.part(run.tenant, run.id, number)
+        if part is None:
+            raise await self._runs.refuse(context, action, "no_part", run)
+        return part.range if split is not None and split.data_class == data_class else None
 
     async def inventory(self, context: RequestContext, run_id: str) -> Sequence[Holding]:
         """What is stored, by class and key. Reads the metadata of every row, no value."""

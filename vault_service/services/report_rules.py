@@ -57,6 +57,7 @@ RULES: Final[Mapping[str, _Rule]] = {
     ),
     "leased": _Rule(Code.IDEMPOTENCY_CONFLICT, "run", "Another process makes this run now."),
     "lease_lost": _Rule(Code.ACCESS_DENIED, "holder", "Another process has taken the run over."),
+    "no_part": _Rule(Code.ACCESS_DENIED, "part", "The run was not split into such a part."),
     "requester_denied": _Rule(
         Code.ACCESS_DENIED, "requester", "Who asked for the run may no longer run the report."
     ),

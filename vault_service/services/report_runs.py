@@ -13,21 +13,19 @@ from typing import Any, Final
 import msgspec
 
 from vault_service.domain.access import Action, Decision
-from vault_service.domain.errors import Code, ConfigurationError, FieldError, VaultError
+from vault_service.domain.errors import Code, FieldError, VaultError
 from vault_service.domain.events import AuditEvent, new_event_id
 from vault_service.domain.notes import VerifierKey, sign_line
 from vault_service.domain.ports import CheckpointSigner, TokenStore
 from vault_service.domain.principals import Principal
-from vault_service.domain.report_notes import MAX_SIGNED
-from vault_service.domain.report_ports import Approval, ReportStore
+from vault_service.domain.report_ports import Approval, PartStore, ReportStore
 from vault_service.domain.report_runs import LIVE, RUN_ID, Run, RunState
-from vault_service.domain.reports import ReportDefinition, canonical
+from vault_service.domain.reports import ReportDefinition
 from vault_service.services.authorize import Authorizer
 from vault_service.services.context import RequestContext
 from vault_service.services.recording import Recorder
 from vault_service.services.report_rules import difference, refused
 
-_COLUMNS_BYTES: Final = MAX_SIGNED // 2
 _TRIES: Final = 5
 
 
@@ -40,21 +38,15 @@ class Runs:
         principals: Mapping[str, Principal],
         authorizer: Authorizer,
         store: ReportStore,
+        parts: PartStore,
         log: TokenStore,
         recorder: Recorder,
         signer: CheckpointSigner,
     ) -> None:
-        """:class:`ConfigurationError` for a report whose manifest could not be signed."""
-        for definition in definitions.values():
-            columns = [[column.name, column.classification] for column in definition.columns]
-            if len(canonical(columns)) + 32 * len(columns) > _COLUMNS_BYTES:
-                raise ConfigurationError(
-                    f"the report {definition.name} has too many columns, or too long names, for"
-                    " a manifest that a KMS key signs at once"
-                )
         self.definitions = definitions
         self.authorizer = authorizer
         self.store = store
+        self.parts = parts
         self.recorder = recorder
         self._principals = principals
         self._log = log

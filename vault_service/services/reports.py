@@ -2,6 +2,7 @@
 them. Every decision and every change of state is recorded."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
@@ -11,6 +12,7 @@ from vault_service.domain.access import Action, Decision
 from vault_service.domain.errors import Code, FieldError, IntegrityFailure, VaultError
 from vault_service.domain.events import AuditEvent, new_event_id
 from vault_service.domain.report_notes import WorkOrder
+from vault_service.domain.report_parts import Part
 from vault_service.domain.report_ports import Approval, OutputStore, RunQuery
 from vault_service.domain.report_runs import Run, RunState, new_run_id
 from vault_service.domain.reports import ReportDefinition, canonical
@@ -110,34 +112,60 @@ class Reports:
         )
         return await self._store.list(query)
 
-    async def output(self, context: RequestContext, run_id: str) -> AsyncGenerator[bytes, None]:
-        """The sealed output, for who asked for the run and who approved it. That it was
-        taken is recorded before a byte of it is given out. The stream breaks off with
-        :class:`IntegrityFailure` where it is not what the manifest says."""
+    async def output(
+        self, context: RequestContext, run_id: str, number: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """The sealed output, for who asked for the run and who approved it: all its parts,
+        laid end to end, or the one of this ``number``. That it was taken is recorded before
+        a byte of it is given out. The stream breaks off with :class:`IntegrityFailure` where
+        it is not what the manifest says."""
         run = await self._runs.load(context, run_id)
         if context.principal.name not in (run.requester, run.approver):
             raise VaultError(Code.NOT_FOUND, "There is no such run.")
-        if run.state is not RunState.SUCCEEDED or run.output_location is None:
+        if run.state is not RunState.SUCCEEDED:
             raise VaultError(Code.NOT_FOUND, "The run has no output.")
-        pieces = self._outputs.read(run.output_location)
-        try:
-            # Asked for first: that it cannot be had is an answer, not a broken stream.
-            piece = await anext(pieces, b"")
-            await self._runs.append(self._runs.done(context, "report_output_read", run))
+        recorded = False
+        for made in await self._outputs_of(run, number):
+            async with aclosing(self._verified(made)) as pieces:
+                async for piece in pieces:
+                    if not recorded:
+                        # The first piece is at hand: that it cannot be had was an answer.
+                        more = {} if number is None else {"part": number}
+                        done = self._runs.done(context, "report_output_read", run, **more)
+                        await self._runs.append(done)
+                        recorded = True
+                    yield piece
+
+    async def _outputs_of(self, run: Run, number: int | None) -> Sequence[Run | Part]:
+        if not run.parts:
+            if number is not None:
+                raise VaultError(Code.NOT_FOUND, "The run was not split into parts.")
+            return [run]
+        parts = await self._runs.parts.parts(run.tenant, run.id)
+        found = [part for part in parts if number in (None, part.number)]
+        if not found:
+            raise VaultError(Code.NOT_FOUND, "The run has no such part.")
+        return found
+
+    async def _verified(self, made: Run | Part) -> AsyncGenerator[bytes, None]:
+        """A sealed file, of which the last piece is given only where the whole is as it
+        was made."""
+        async with aclosing(self._outputs.read(made.output_location or "")) as pieces:
             digest, length = sha256(), 0
+            piece = await anext(pieces, b"")
+            if not piece:
+                raise IntegrityFailure("The stored output is not the one that was made.")
             while piece:
                 digest.update(piece)
                 length += len(piece)
                 following = await anext(pieces, b"")
                 if not following and (digest.hexdigest(), length) != (
-                    run.output_sha256,
-                    run.output_bytes,
+                    made.output_sha256,
+                    made.output_bytes,
                 ):
                     raise IntegrityFailure("The stored output is not the one that was made.")
                 yield piece
                 piece = following
-        finally:
-            await pieces.aclose()
 
     def _sees(self, context: RequestContext, definition: ReportDefinition) -> bool:
         mine = context.principal.name == definition.job

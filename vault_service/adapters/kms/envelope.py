@@ -4,7 +4,7 @@ A message is made with the non-signing committing suite
 ``AES_256_GCM_HKDF_SHA512_COMMIT_KEY`` (key commitment: no message opens under two
 keys), holds exactly one encrypted data key, and is bound to five facts about its row.
 The facts are *required* encryption context: they are authenticated but not stored, so
-whoever opens the message must know them already (PCI-DSS 3.6.1, 3.7.1).
+whoever opens the message must know them already (PCI-DSS 3.6.1, 3.7.7).
 
 The SDK costs up to two seconds to import, so it is imported on first use, on a worker
 thread. Its keyrings must not be shared between threads, so each call makes its own.

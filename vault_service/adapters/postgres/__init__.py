@@ -14,7 +14,9 @@
 - ``sealing_log``: the transparency log in the hands of its sealer; ``log_reader``: events
   with their leaves; ``log_statements``: the SQL of both; ``log_archives``: takes months off
 - ``budgets``, ``idempotency``, ``keys``, ``credentials``: the other tables
-- ``reports``: runs and approvals; ``holdings``: tokens and keys without values
+- ``reports``: runs and approvals; ``report_parts``: parts of runs; ``token_ranges``: where a
+  class is cut into them; ``report_tables``: the tables of these; ``columns``: kinds of columns
+- ``holdings``: tokens and keys without values
 - ``readiness``: can it serve now; ``inspection``: what ``strongroom doctor`` asks
 - ``embedded``: the server in ``STRONGROOM_HOME``; ``embedded_account``, ``embedded_binaries``,
   ``embedded_lock``, ``embedded_process``, ``embedded_roles``, ``embedded_signals`` and

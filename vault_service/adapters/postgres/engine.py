@@ -159,6 +159,7 @@ def _was_ended(connection: psycopg.AsyncConnection[Any]) -> bool:
 
 
 def _begin_session(connection: Any, _record: object) -> None:
+    register(connection.driver_connection)
     cursor = connection.cursor()
     cursor.execute(_SESSION)
     cursor.close()

@@ -7,13 +7,14 @@ found by walking the primary key, a bounded number of rows a page.
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vault_service.adapters.postgres.binary import TextArray
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.schema import data_keys, token_subjects, tokens
 from vault_service.domain.holdings import Holding, TokenEntry
@@ -52,7 +53,11 @@ class PostgresHoldings:
             _columns.token >= after if begun else _columns.token > after,
         ]
         if query.among is not None:
-            mine.append(_columns.token.in_(query.among))
+            mine.append(_columns.token == _any(query.among))
+        if query.within is not None and query.within.after is not None:
+            mine.append(_columns.token > query.within.after)
+        if query.within is not None and query.within.until is not None:
+            mine.append(_columns.token <= query.within.until)
         ordered = sa.select(tokens).where(*mine).order_by(_columns.token)
         walked = ordered.limit(self._walked).subquery()
         wanted = (
@@ -75,9 +80,12 @@ class PostgresHoldings:
                 following = (await connection.execute(last)).scalar_one_or_none()
             links = _Links() if once else await self._links(connection, query, rows, after, of)
         page = _Page(query.limit)
-        for row in rows:
-            if not page.take(row, links, begun=begun and row.token == after):
-                break
+        if links or begun:
+            for row in rows:
+                if not page.take(row, links, begun=begun and row.token == after):
+                    break
+        else:
+            page.take_all(rows)
         return page.cut(following)
 
     async def _links(
@@ -96,7 +104,7 @@ class PostgresHoldings:
             sa.select(linked.token, linked.subject)
             .where(
                 linked.tenant == query.tenant,
-                linked.token.in_([row.token for row in rows]),
+                linked.token == _any([row.token for row in rows]),
                 sa.tuple_(linked.token, linked.subject) > sa.tuple_(after, of),
             )
             .order_by(linked.token, linked.subject)
@@ -110,10 +118,11 @@ class PostgresHoldings:
     ) -> tuple[Sequence[TokenEntry], str | None]:
         theirs = sa.union_all(
             sa.select(_columns.token, _columns.subject).where(
-                _columns.tenant == query.tenant, _columns.subject.in_(subjects)
+                _columns.tenant == query.tenant, _columns.subject == _any(subjects)
             ),
             sa.select(token_subjects.c.token, token_subjects.c.subject).where(
-                token_subjects.c.tenant == query.tenant, token_subjects.c.subject.in_(subjects)
+                token_subjects.c.tenant == query.tenant,
+                token_subjects.c.subject == _any(subjects),
             ),
         ).subquery()
         told = [theirs.c.subject if name == "subject" else _columns[name] for name in _TOLD]
@@ -212,6 +221,12 @@ class PostgresHoldings:
             ]
 
 
+def _any(texts: Sequence[str]) -> sa.ColumnElement[Any]:
+    """Any of these: as one array that is built in bulk, since a parameter each takes longer
+    than their rows."""
+    return sa.any_(sa.literal(TextArray(texts), sa.types.NullType()))
+
+
 def _overdue(query: TokenQuery, columns: Any) -> list[sa.ColumnElement[bool]]:
     if query.overdue_at is None:
         return []
@@ -231,6 +246,9 @@ class _Links:
             self._of.setdefault(token, []).append(subject)
         self._last = None if whole else pairs[-1][0]
 
+    def __bool__(self) -> bool:
+        return bool(self._of)
+
     def of(self, token: str) -> tuple[list[str], bool]:
         """Those of a token, and whether that is all of them."""
         return self._of.get(token, []), self._last is None or token < self._last
@@ -244,15 +262,22 @@ class _Page:
         self._entries: list[TokenEntry] = []
         self._cursors: list[str] = []
 
+    def take_all(self, rows: list[TokenEntry]) -> None:
+        """Take tokens that belong to one person each."""
+        self._entries = rows
+        self._cursors = [row.token for row in rows]
+
     def take(self, row: TokenEntry, links: _Links, *, begun: bool) -> bool:
         """Add a token for each of its people, the first of them left out where it has
         ``begun``; whether there is room for the next token."""
         others, whole = links.of(row.token)
-        people = [*([] if begun else [row.subject]), *others]
-        for subject in people:
-            self._entries.append(replace(row, subject=subject))
-            self._cursors.append(f"{row.token}{_BETWEEN}{subject if subject in others else ''}")
-        if whole and people:
+        if not begun:
+            self._entries.append(row)
+            self._cursors.append(f"{row.token}{_BETWEEN}" if others or not whole else row.token)
+        for subject in others:
+            self._entries.append(msgspec.structs.replace(row, subject=subject))
+            self._cursors.append(f"{row.token}{_BETWEEN}{subject}")
+        if whole and others:
             self._cursors[-1] = row.token
         return whole and len(self._entries) < self._limit
 
@@ -273,13 +298,7 @@ class _Page:
         return self._entries[:most], self._cursors[most - 1]
 
 
-def _entry(row: sa.Row[Any]) -> TokenEntry:
-    tags = row.tags if isinstance(row.tags, dict) else {}
-    return TokenEntry(
-        row.token,
-        row.data_class,
-        row.subject,
-        {name: str(value) for name, value in tags.items()},
-        row.created_at,
-        row.expires_at,
-    )
+def _entry(row: Sequence[Any]) -> TokenEntry:
+    token, data_class, subject, tags, created_at, expires_at = row
+    told = {name: str(value) for name, value in tags.items()} if tags else {}
+    return TokenEntry(token, data_class, subject, told, created_at, expires_at)

@@ -16,9 +16,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vault_service.adapters.postgres.audit import append_event, append_events
 from vault_service.adapters.postgres.engine import Database
-from vault_service.adapters.postgres.schema import report_approvals, report_reads, report_runs
+from vault_service.adapters.postgres.report_parts import values_of
+from vault_service.adapters.postgres.report_tables import (
+    report_approvals,
+    report_parts,
+    report_reads,
+    report_runs,
+)
 from vault_service.domain.errors import IntegrityFailure
 from vault_service.domain.events import AuditEvent
+from vault_service.domain.report_parts import Part
 from vault_service.domain.report_ports import Approval, RunQuery
 from vault_service.domain.report_runs import NEXT, Run, RunState
 from vault_service.domain.reports import Format
@@ -39,9 +46,9 @@ _TAKEN: Final = sa.text("state IN ('requested', 'approved', 'running', 'succeede
 _GOES_ON: Final = (
     *("state", "updated_at", "approver", "approved_at", "code", "rule", "attempts"),
     *("lease_holder", "lease_until", "rows", "output_sha256", "output_bytes"),
-    *("output_location", "manifest"),
+    *("output_location", "manifest", "parts"),
 )
-"""What a change may write; tokens that were read are counted apart."""
+"""What a change may write; tokens that were read and parts done are counted apart."""
 _ADDS: Final = 3
 
 
@@ -104,6 +111,7 @@ class PostgresReports:
         after: Run,
         events: Sequence[AuditEvent],
         approvals: Sequence[Approval] = (),
+        parts: Sequence[Part] = (),
     ) -> bool:
         """See :class:`~vault_service.domain.report_ports.ReportStore`."""
         # A lease changes hands within the state of running.
@@ -126,6 +134,10 @@ class PostgresReports:
         async with self._database.transaction(before.tenant) as connection:
             if (await connection.execute(statement)).first() is None:
                 return False
+            if parts:
+                await connection.execute(
+                    sa.insert(report_parts), [values_of(part) for part in parts]
+                )
             await self._append(connection, events, approvals)
         return True
 

@@ -1,4 +1,5 @@
-"""The tables, as SQLAlchemy Core. ``migrations/`` builds them; a test holds both equal.
+"""The tables, as SQLAlchemy Core, but for those of reports (``report_tables``).
+``migrations/`` builds them; a test holds both equal.
 
 Every table with a ``tenant`` column is fenced by row-level security on the setting
 ``strongroom.tenant``. Nothing here can hold a plaintext value or an unwrapped key
@@ -7,7 +8,10 @@ does not depend on the operating system's locale data.
 """
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, TEXT, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, TEXT
+
+from vault_service.adapters.postgres.columns import text as _text
+from vault_service.adapters.postgres.columns import time as _time
 
 SCHEMA = "strongroom"
 SERVICE_ROLE = "strongroom_service"
@@ -18,18 +22,6 @@ ROLES = (OWNER_ROLE, SERVICE_ROLE, SEALER_ROLE, AUDITOR_ROLE)
 TENANT_SETTING = "strongroom.tenant"
 
 metadata = sa.MetaData(schema=SCHEMA)
-
-
-def _text(name: str, *, primary_key: bool = False, nullable: bool = False) -> sa.Column[str]:
-    return sa.Column(name, TEXT(collation="C"), primary_key=primary_key, nullable=nullable)
-
-
-def _time(name: str, *, primary_key: bool = False, nullable: bool = False) -> sa.Column[object]:
-    return sa.Column(name, TIMESTAMP(timezone=True), primary_key=primary_key, nullable=nullable)
-
-
-def _number(name: str, *, nullable: bool = False) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger, nullable=nullable)
 
 
 data_key_ids = sa.Sequence("data_key_ids", schema=SCHEMA, metadata=metadata)
@@ -250,65 +242,4 @@ log_archives = sa.Table(
     sa.Column("events", sa.BigInteger, nullable=False),
     sa.Column("sha256", BYTEA, nullable=False),
     _time("archived_at"),
-)
-
-report_runs = sa.Table(
-    "report_runs",
-    metadata,
-    _text("id", primary_key=True),
-    *map(_text, ("tenant", "report", "template_hash", "parameters", "parameters_sha256")),
-    *map(_text, ("period", "format", "recipient")),
-    _number("row_cap"),
-    _text("requester"),
-    _time("requested_at"),
-    _time("expires_at"),
-    _text("first_event"),
-    _text("state"),
-    _time("updated_at"),
-    sa.Column("version", sa.Integer, nullable=False),
-    _text("approver", nullable=True),
-    _time("approved_at", nullable=True),
-    _text("code", nullable=True),
-    _text("rule", nullable=True),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    _text("lease_holder", nullable=True),
-    _time("lease_until", nullable=True),
-    _number("revealed"),
-    _number("rows", nullable=True),
-    _text("output_sha256", nullable=True),
-    _number("output_bytes", nullable=True),
-    *(_text(name, nullable=True) for name in ("output_location", "work_order", "manifest")),
-    sa.Index(
-        "report_runs_one",
-        *("tenant", "report", "parameters_sha256", "period", "format", "recipient"),
-        unique=True,
-        postgresql_where=sa.text("state IN ('requested', 'approved', 'running', 'succeeded')"),
-    ),
-    sa.Index("report_runs_newest", "tenant", "id"),
-)
-
-report_approvals = sa.Table(
-    "report_approvals",
-    metadata,
-    _text("id", primary_key=True),
-    *map(_text, ("tenant", "report")),
-    _text("run", nullable=True),
-    _text("standing", nullable=True),
-    *map(_text, ("binding", "approver")),
-    *map(_time, ("approved_at", "until")),
-    _time("withdrawn_at", nullable=True),
-    sa.Index(
-        "report_approvals_run", "run", unique=True, postgresql_where=sa.text("run IS NOT NULL")
-    ),
-    sa.Index(
-        "report_approvals_standing", "tenant", "report", postgresql_where=sa.text("run IS NULL")
-    ),
-)
-
-report_reads = sa.Table(
-    "report_reads",
-    metadata,
-    _text("run", primary_key=True),
-    _text("tenant", primary_key=True),
-    sa.Column("digest", BYTEA, primary_key=True),
 )

@@ -7,6 +7,7 @@ The public key is fetched once, and nothing waits for it at start: until KMS has
 it is unavailable, and asking for it has it fetched.
 """
 
+import hashlib
 import threading
 from concurrent.futures import Future
 from typing import Any, Final
@@ -22,6 +23,8 @@ DEADLINE: Final = 3.0
 """Seconds that a caller waits for one signature, or for the public key, at the most."""
 _THREADS: Final = 2
 _ALGORITHM: Final = "ECDSA_SHA_256"
+_WHOLE_BYTES: Final = 4096
+"""Bytes of a message that KMS takes as it is; of a longer one it takes the digest."""
 _KIND: Final = ("ECC_NIST_P256", "SIGN_VERIFY")
 
 _OTHER_KIND: Final = Reason(
@@ -97,8 +100,8 @@ class KmsSigningKey:
         return await self._kms.run(self._fetch)
 
     async def sign(self, message: bytes) -> bytes:
-        """The ASN.1 DER signature over SHA-256 of ``message`` (up to 4096 bytes), which
-        verifies; :class:`KeyUnavailable` when KMS does not give one within the deadline."""
+        """The ASN.1 DER signature over SHA-256 of ``message``, which verifies;
+        :class:`KeyUnavailable` when KMS does not give one within the deadline."""
         key = await self.open()
         return await self._kms.run(lambda client: self._sign(client, key, message))
 
@@ -123,9 +126,13 @@ class KmsSigningKey:
         return key
 
     def _sign(self, client: Any, key: VerifierKey, message: bytes) -> bytes:
+        whole = len(message) <= _WHOLE_BYTES
         try:
             answer = client.sign(
-                KeyId=self._arn, Message=message, MessageType="RAW", SigningAlgorithm=_ALGORITHM
+                KeyId=self._arn,
+                Message=message if whole else hashlib.sha256(message).digest(),
+                MessageType="RAW" if whole else "DIGEST",
+                SigningAlgorithm=_ALGORITHM,
             )
         except Exception as error:  # noqa: BLE001  # botocore documents no closed set
             raise self._kms.translated(error) from None

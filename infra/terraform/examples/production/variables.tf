@@ -183,8 +183,48 @@ variable "alarm_subscribers" {
   }
 }
 
-variable "data_api" {
-  description = "Whether SQL can be sent through AWS's Data API: on for the first set-up of the logins, off ever after."
+variable "database" {
+  description = "Class and number of the database's instances, and whether SQL can be sent through AWS's Data API: on for the first set-up of the logins, off ever after."
+  type = object({
+    instance_class = optional(string, "db.r7g.large")
+    instance_count = optional(number, 2)
+    data_api       = optional(bool, false)
+  })
+  default = {}
+
+  validation {
+    condition     = var.database.instance_count >= 2
+    error_message = "database.instance_count is two at least: one instance cannot fail over."
+  }
+}
+
+variable "replicas" {
+  description = "Least and greatest number of the service's tasks."
+  type = object({
+    least    = optional(number, 3)
+    greatest = optional(number, 12)
+  })
+  default = {}
+
+  validation {
+    condition     = var.replicas.least >= 2 && var.replicas.greatest >= var.replicas.least
+    error_message = "replicas.least is 2 or more, replicas.greatest no fewer."
+  }
+}
+
+variable "checkpoint_retention_days" {
+  description = "Days that nobody can delete checkpoints and the trail. There is no way back."
+  type        = number
+  default     = 400
+
+  validation {
+    condition     = var.checkpoint_retention_days >= 365 && var.checkpoint_retention_days <= 36500
+    error_message = "checkpoint_retention_days is 365 to 36500 (PCI-DSS 10.5.1)."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Whether database and balancers refuse to be deleted. Switched off only to retire a vault."
   type        = bool
-  default     = false
+  default     = true
 }

@@ -2,11 +2,13 @@
 
 from alembic import context
 
-from vault_service.adapters.postgres.schema import SCHEMA, metadata
+from vault_service.adapters.postgres.report_tables import report_runs
+from vault_service.adapters.postgres.schema import SCHEMA
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    # That of all tables: those of reports join the others.
+    target_metadata=report_runs.metadata,
     version_table_schema=SCHEMA,
     include_schemas=True,
 )
