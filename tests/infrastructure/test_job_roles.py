@@ -1,10 +1,13 @@
 """What each report job may do, read from the production root's plan."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from infra.checks.plan import Plan, Resource
+from infra.checks.policies import Condition, Statement
 from reporting_jobs.definitions import definitions
 
 IDENTITY: Final = "module.vault.module.identity"
@@ -37,28 +40,24 @@ OF_THE_WORKER: Final = {
 }
 
 
-def statements(plan: dict[str, Any], job: str) -> list[dict[str, Any]]:
-    """Every statement of a job's policy, as far as the plan knows it."""
-    own = "queue_worker" if job == "queue_worker" else f'report["{job}"]'
-    wanted = {
-        f"{IDENTITY}.data.aws_iam_policy_document.{own}",
-        f'{IDENTITY}.data.aws_iam_policy_document.job["{job}"]',
-    }
-    documents = [each for each in plan["resource_changes"] if each["address"] in wanted]
-    assert {each["address"] for each in documents} == wanted
-    return [each for document in documents for each in document["change"]["after"]["statement"]]
-
-
-def role(plan: dict[str, Any], job: str) -> dict[str, Any]:
-    """A job's role."""
+def address(kind: str, job: str) -> str:
     name = "queue_worker" if job == "queue_worker" else f'report["{job}"]'
-    (found,) = [
-        each
-        for each in plan["resource_changes"]
-        if each["address"] == f"{IDENTITY}.aws_iam_role.{name}"
-    ]
-    after: dict[str, Any] = found["change"]["after"]
-    return after
+    return f"{IDENTITY}.{kind}.{name}"
+
+
+def statements(plan: dict[str, Any], job: str) -> Sequence[Statement]:
+    """Every statement of a job's policy."""
+    wanted = address("aws_iam_role_policy", job)
+    (policy,) = [each for each in Plan(plan).policies if each.resource.address == wanted]
+    assert policy.statements
+    return policy.statements
+
+
+def role(plan: dict[str, Any], job: str) -> Resource:
+    """A job's role."""
+    wanted = address("aws_iam_role", job)
+    (found,) = [each for each in Plan(plan).of("aws_iam_role") if each.address == wanted]
+    return found
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -67,22 +66,26 @@ def test_a_job_may_do_what_it_does_and_nothing_else(
 ) -> None:
     found = statements(production_plan, job)
     rest = OF_THE_WORKER if job == "queue_worker" else OF_A_REPORT
-    assert {action for each in found for action in each["actions"]} == OF_ANY_JOB | rest
+    assert {action for each in found for action in each.actions} == OF_ANY_JOB | rest
     for each in found:
-        if set(each["actions"]) != NETWORK:
-            assert "*" not in (each["resources"] or [])
-        if each["actions"] == ["kms:GenerateDataKey"]:
-            assert [(c["variable"], c["values"]) for c in each["condition"]] == [
-                ("kms:EncryptionContext:purpose", ["strongroom/report-output"])
-            ]
-        if each["actions"] == ["s3:ListBucket"]:
-            place = "*" if job == "queue_worker" else job
-            assert [(c["variable"], c["values"]) for c in each["condition"]] == [
-                ("s3:prefix", [f"outputs/{place}/*"])
-            ]
-        if "s3:PutObject" in each["actions"]:
-            place = "*" if job == "queue_worker" else job
-            assert [resource.partition("/outputs/")[2] for resource in each["resources"]] == [
+        assert each.allows
+        if set(each.actions) != NETWORK:
+            assert "*" not in each.resources
+        if each.actions == ("kms:GenerateDataKey",):
+            assert each.conditions == (
+                Condition(
+                    "StringEquals",
+                    "kms:EncryptionContext:purpose",
+                    ("strongroom/report-output",),
+                ),
+            )
+        place = "*" if job == "queue_worker" else job
+        if each.actions == ("s3:ListBucket",):
+            assert each.conditions == (
+                Condition("StringLike", "s3:prefix", (f"outputs/{place}/*",)),
+            )
+        if "s3:PutObject" in each.actions:
+            assert [resource.partition("/outputs/")[2] for resource in each.resources] == [
                 f"{place}/*"
             ]
 
@@ -90,11 +93,11 @@ def test_a_job_may_do_what_it_does_and_nothing_else(
 @pytest.mark.parametrize("job", definitions())
 def test_the_policies_know_a_jobs_role(production_plan: dict[str, Any], job: str) -> None:
     found = role(production_plan, job)
-    assert f"role/{found['name']}" in POLICIES.read_text()
-    assert found["max_session_duration"] == 3600
+    assert f"role/{found.get('name')}" in POLICIES.read_text()
+    assert found.get("max_session_duration") == 3600
 
 
 @pytest.mark.parametrize("job", JOBS)
 def test_no_job_goes_beyond_the_boundary(production_plan: dict[str, Any], job: str) -> None:
-    boundary = role(production_plan, job)["permissions_boundary"]
+    boundary = role(production_plan, job).get("permissions_boundary")
     assert boundary.endswith(":policy/strongroom-prod-boundary")
