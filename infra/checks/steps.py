@@ -23,12 +23,13 @@ from infra.checks import (
     terraform,
     terraform_style,
 )
-from infra.checks.commands import run
+from infra.checks.commands import ROOT, run
 from infra.checks.findings import Finding, Outcome
 from infra.checks.plan import Plan
 
 SOURCE: Final = terraform.SOURCE
 _FOLDER: Final = "tests/infrastructure"
+_OWN_STEP: Final = ("checks", "image", "mutations")
 _TESTS_SECONDS: Final = 1800.0
 RULE_MODULES: Final = (rules_network, rules_keys, rules_identity, rules_record, rules_service)
 
@@ -132,6 +133,15 @@ def _tests(*paths: str) -> Step:
     return step
 
 
+def _others() -> list[str]:
+    """The tests of the infrastructure that have no step of their own."""
+    return sorted(
+        str(path.relative_to(ROOT))
+        for path in (ROOT / _FOLDER).glob("test_*.py")
+        if path.stem.removeprefix("test_") not in _OWN_STEP
+    )
+
+
 STEPS: Final[Mapping[str, Step]] = {
     "secrets": secrets,
     "licences": licensing,
@@ -143,7 +153,7 @@ STEPS: Final[Mapping[str, Step]] = {
     "checkov": suppressions,
     "plan": plan,
     "mutations": _tests("-n2", "--dist=worksteal", f"{_FOLDER}/test_mutations.py"),
-    "apply": _tests(*(f"{_FOLDER}/test_{name}.py" for name in ("apply", "job_roles", "roots"))),
+    "account": _tests("-n2", *_others()),
     "checks": _tests(f"{_FOLDER}/test_checks.py"),
     "image": _tests(f"{_FOLDER}/test_image.py"),
     "lambdas": _tests("infra/serverless"),
