@@ -3,17 +3,24 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+
+import structlog
 
 from vault_service.domain.access import Action
 from vault_service.domain.errors import Code, IntegrityFailure, VaultError
 from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
 from vault_service.domain.ports import Clock, PolicyEngine
+from vault_service.domain.principals import PrincipalType
 from vault_service.services.context import RequestContext
 from vault_service.services.items import INTEGRITY
 
 SYSTEM = "system"
 NO_TENANT = "-"
+HONEYTOKEN: Final = "honeytoken"
+"""The tag of tokens that nobody has a reason to ask for: whoever does has them from where
+they were planted. Tags are bound to the record, so that none can be disarmed."""
+_log = structlog.get_logger("strongroom.recording")
 
 _DENIALS = frozenset(
     {
@@ -55,10 +62,13 @@ class Recorder:
         inputs: dict[str, Any] = {"type": principal.type.value}
         if principal.tags:
             inputs["tags"] = dict(principal.tags)
+        identity = event_id or new_event_id()
+        if action != Action.TOKENIZE and principal.type is not PrincipalType.JOB:
+            _tell_of_honeytokens(groups, str(action), principal.name, identity)
         if context.run is not None:
             detail = {"run": context.run, **(detail or {})}
         return AuditEvent(
-            id=event_id or new_event_id(),
+            id=identity,
             occurred_at=context.at,
             tenant=principal.tenant,
             principal=principal.name,
@@ -125,6 +135,24 @@ class Recorder:
         if data_class is None:
             return event
         return replace(event, groups=(EventGroup("ok", data_class),))
+
+
+def _tell_of_honeytokens(
+    groups: Sequence[EventGroup], action: str, principal: str, event_id: str
+) -> None:
+    """Call people, whether or not the request is allowed. Jobs are not told of: they read
+    whole classes, and only what a run was approved for (PCI-DSS 11.5.1)."""
+    touched = sum(
+        group.count for group in groups if any(name == HONEYTOKEN for name, _ in group.tags)
+    )
+    if touched:
+        _log.critical(
+            "honeytoken_touched",
+            action=action,
+            principal=principal,
+            event_id=event_id,
+            tokens=touched,
+        )
 
 
 def _outcome(groups: Sequence[EventGroup], code: Code | None) -> str:

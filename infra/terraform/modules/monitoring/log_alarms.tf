@@ -110,7 +110,7 @@ locals {
       about   = "The service failed in a way that nobody thought of"
     }
     honeytoken_used = {
-      group = "service", at_least = 1, pattern = "{ $.event = \"honeytoken*\" }"
+      group = "service", at_least = 1, pattern = "{ $.event = \"honeytoken_touched\" }"
       about = "A token that nobody has a reason to ask for was asked for"
     }
     database_login_refused = {
