@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from vault_service.configuration import Settings
 from vault_service.domain.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from vault_service.settings import Settings
 
 _SHARED_LOGINS: Final = frozenset(
     {
@@ -35,7 +33,7 @@ class Rule(NamedTuple):
     """``offends`` gives what breaks the rule, in words, each once; ``mend`` ends the sentence."""
 
     name: str
-    offends: Callable[["Settings"], Iterator[str]]
+    offends: Callable[[Settings], Iterator[str]]
     mend: str
 
 
@@ -53,7 +51,7 @@ class _Login:
         return given[0] if len(given) == 1 else ""
 
 
-def refuse_unsafe(settings: "Settings", *, database_alone: bool = False) -> None:
+def refuse_unsafe(settings: Settings, *, database_alone: bool = False) -> None:
     """Raise :class:`ConfigurationError` that names every rule these settings break, with
     what breaks it and the mend; nothing where they break none. ``database_alone``: only the
     rules about connections to the database are looked at."""
@@ -68,7 +66,7 @@ def refuse_unsafe(settings: "Settings", *, database_alone: bool = False) -> None
         )
 
 
-def _logins(settings: "Settings") -> Iterator[_Login]:
+def _logins(settings: Settings) -> Iterator[_Login]:
     for variable, url, password_from in (
         ("STRONGROOM_DATABASE_URL", settings.database_url, settings.database_password_from),
         (
@@ -81,18 +79,18 @@ def _logins(settings: "Settings") -> Iterator[_Login]:
             yield _Login(variable, urlsplit(url), password_from)
 
 
-def _embedded(settings: "Settings") -> Iterator[str]:
+def _embedded(settings: Settings) -> Iterator[str]:
     if settings.embedded:
         yield "the embedded database"
 
 
-def _database_tls(settings: "Settings") -> Iterator[str]:
+def _database_tls(settings: Settings) -> Iterator[str]:
     for login in _logins(settings):
         if login.option("sslmode") != "verify-full":
             yield f"{login.variable} connects without verified TLS"
 
 
-def _root_certificate(settings: "Settings") -> Iterator[str]:
+def _root_certificate(settings: Settings) -> Iterator[str]:
     for login in _logins(settings):
         path = login.option("sslrootcert")
         if not path:
@@ -101,25 +99,25 @@ def _root_certificate(settings: "Settings") -> Iterator[str]:
             yield f"the root certificate of {login.variable} cannot be read"
 
 
-def _tls_keys_kept(settings: "Settings") -> Iterator[str]:
+def _tls_keys_kept(settings: Settings) -> Iterator[str]:
     for login in _logins(settings):
         if parse_qs(login.url.query).get("sslkeylogfile"):
             yield f"{login.variable} has the keys of its TLS connections written to a file"
 
 
-def _shared_login(settings: "Settings") -> Iterator[str]:
+def _shared_login(settings: Settings) -> Iterator[str]:
     for login in _logins(settings):
         if (login.url.username or "").lower() in _SHARED_LOGINS:
             yield f"{login.variable} logs in as a default user or an owner"
 
 
-def _same_login(settings: "Settings") -> Iterator[str]:
+def _same_login(settings: Settings) -> Iterator[str]:
     names = [login.url.username for login in _logins(settings)]
     if len(names) == 2 and names[0] == names[1]:
         yield "the sealer logs in as the service"
 
 
-def _stated_password(settings: "Settings") -> Iterator[str]:
+def _stated_password(settings: Settings) -> Iterator[str]:
     for login in _logins(settings):
         if login.url.password or parse_qs(login.url.query).get("password"):
             yield f"{login.variable} holds a password"
@@ -127,13 +125,13 @@ def _stated_password(settings: "Settings") -> Iterator[str]:
         yield "PGPASSWORD holds a password"
 
 
-def _no_password(settings: "Settings") -> Iterator[str]:
+def _no_password(settings: Settings) -> Iterator[str]:
     for login in _logins(settings):
         if not (login.password_from or login.url.password or login.option("sslcert")):
             yield f"{login.variable} says not where its password comes from"
 
 
-def _open_files(settings: "Settings") -> Iterator[str]:
+def _open_files(settings: Settings) -> Iterator[str]:
     for login in _logins(settings):
         if login.password_from.startswith(_FILE):
             path = Path(login.password_from.removeprefix(_FILE))
@@ -155,41 +153,41 @@ def _open_file(name: str, path: Path) -> Iterator[str]:
         yield f"{name} is open to other users"
 
 
-def _open_policies(settings: "Settings") -> Iterator[str]:
+def _open_policies(settings: Settings) -> Iterator[str]:
     paths = [settings.policy_dir, *settings.policy_dir.glob("*")]
     if any(path.exists() and path.stat().st_mode & _WRITABLE_BY_ALL for path in paths):
         yield "anybody on this host may write the policies"
 
 
-def _local_root_key(settings: "Settings") -> Iterator[str]:
+def _local_root_key(settings: Settings) -> Iterator[str]:
     if not settings.kms_key_arns:
         yield "the local root key"
 
 
-def _local_signing_key(settings: "Settings") -> Iterator[str]:
+def _local_signing_key(settings: Settings) -> Iterator[str]:
     # Each host would have a key of its own, and none accept what another signed.
     if not settings.audit_signing_key_arn:
         yield "a local signing key"
 
 
-def _plain_aws(settings: "Settings") -> Iterator[str]:
+def _plain_aws(settings: Settings) -> Iterator[str]:
     for variable, url in settings.aws_endpoints.items():
         parts = urlsplit(url)
         if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
             yield f"{variable} carries keys over plain HTTP"
 
 
-def _docs(settings: "Settings") -> Iterator[str]:
+def _docs(settings: Settings) -> Iterator[str]:
     if settings.docs:
         yield "documentation pages"
 
 
-def _other_sts(settings: "Settings") -> Iterator[str]:
+def _other_sts(settings: Settings) -> Iterator[str]:
     if settings.sts_test_endpoint:
         yield "a replacement for AWS STS"
 
 
-def _oidc(settings: "Settings") -> Iterator[str]:
+def _oidc(settings: Settings) -> Iterator[str]:
     for variable, url in (
         ("STRONGROOM_OIDC_ISSUER", settings.oidc_issuer),
         ("STRONGROOM_OIDC_JWKS_URL", settings.oidc_jwks_url),
@@ -198,19 +196,19 @@ def _oidc(settings: "Settings") -> Iterator[str]:
             yield f"{variable} is not an https:// address"
 
 
-def _half_oidc(settings: "Settings") -> Iterator[str]:
+def _half_oidc(settings: Settings) -> Iterator[str]:
     if settings.oidc_issuer and not (settings.oidc_audience and settings.oidc_jwks_url):
         yield "an OIDC issuer whose tokens are taken whoever they were made for"
 
 
-def _plain_http(settings: "Settings") -> Iterator[str]:
+def _plain_http(settings: Settings) -> Iterator[str]:
     if settings.tls_certificate or settings.trusted_proxies or _is_loopback(settings.host):
         return
     where = "every address" if settings.host in ("0.0.0.0", "::") else "the network"  # nosec B104
     yield f"plain HTTP on {where}"
 
 
-def _any_proxy(settings: "Settings") -> Iterator[str]:
+def _any_proxy(settings: Settings) -> Iterator[str]:
     for text in filter(None, (part.strip() for part in settings.trusted_proxies.split(","))):
         try:
             whole = ip_network(text, strict=False).prefixlen == 0
@@ -220,7 +218,7 @@ def _any_proxy(settings: "Settings") -> Iterator[str]:
             yield "STRONGROOM_TRUSTED_PROXIES trusts everybody, or names no address"
 
 
-def _debugging(settings: "Settings") -> Iterator[str]:
+def _debugging(settings: Settings) -> Iterator[str]:
     for variable in settings.debugging:
         yield f"{variable} is set, with which this process tells of what it holds"
 
