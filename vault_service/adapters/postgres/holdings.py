@@ -5,27 +5,23 @@ The token table has no index on classes, which every insert would pay for. A cla
 found by walking the primary key, a bounded number of rows a page.
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vault_service.adapters.postgres.binary import TextArray
 from vault_service.adapters.postgres.engine import Database
+from vault_service.adapters.postgres.holding_pages import BETWEEN, Links, Page
 from vault_service.adapters.postgres.schema import data_keys, token_subjects, tokens
 from vault_service.domain.holdings import Holding, TokenEntry
 from vault_service.domain.report_ports import TokenQuery
 
 WALKED: Final = 50_000
 """Rows that one page looks at, at the most."""
-_BETWEEN: Final = "\n"
-"""Between token and subject in a cursor; neither may hold it."""
 _SLOW: Final = sa.text("SET LOCAL statement_timeout = '280s'")
-_EDGE: Final = 256
 
 _TOLD: Final = ("token", "data_class", "subject", "tags", "created_at", "expires_at")
 
@@ -45,9 +41,9 @@ class PostgresHoldings:
         if query.subjects is not None:
             return await self._of_subjects(query, query.subjects)
         once = query.overdue_at is not None
-        after, _, of = (query.cursor or "").partition(_BETWEEN)
+        after, _, of = (query.cursor or "").partition(BETWEEN)
         # Within a token's people, the token itself is looked at again.
-        begun = _BETWEEN in (query.cursor or "")
+        begun = BETWEEN in (query.cursor or "")
         mine = [
             _columns.tenant == query.tenant,
             _columns.token >= after if begun else _columns.token > after,
@@ -78,8 +74,8 @@ class PostgresHoldings:
             following = rows[-1].token if len(rows) == query.limit else None
             if following is None:
                 following = (await connection.execute(last)).scalar_one_or_none()
-            links = _Links() if once else await self._links(connection, query, rows, after, of)
-        page = _Page(query.limit)
+            links = Links() if once else await self._links(connection, query, rows, after, of)
+        page = Page(query.limit)
         if links or begun:
             for row in rows:
                 if not page.take(row, links, begun=begun and row.token == after):
@@ -95,10 +91,10 @@ class PostgresHoldings:
         rows: Sequence[TokenEntry],
         after: str,
         of: str,
-    ) -> "_Links":
+    ) -> Links:
         """The other people of these tokens, as far as one page reads."""
         if not rows:
-            return _Links()
+            return Links()
         linked = token_subjects.c
         statement = (
             sa.select(linked.token, linked.subject)
@@ -111,7 +107,7 @@ class PostgresHoldings:
             .limit(query.limit)
         )
         found = [(row.token, row.subject) for row in await connection.execute(statement)]
-        return _Links(found, whole=len(found) < query.limit)
+        return Links(found, whole=len(found) < query.limit)
 
     async def _of_subjects(
         self, query: TokenQuery, subjects: Sequence[str]
@@ -126,7 +122,7 @@ class PostgresHoldings:
             ),
         ).subquery()
         told = [theirs.c.subject if name == "subject" else _columns[name] for name in _TOLD]
-        after, _, of = (query.cursor or "").partition(_BETWEEN)
+        after, _, of = (query.cursor or "").partition(BETWEEN)
         wanted = (
             sa.select(*told)
             .join(tokens, sa.and_(_columns.token == theirs.c.token))
@@ -143,7 +139,7 @@ class PostgresHoldings:
             rows = [_entry(row) for row in await connection.execute(wanted)]
         if len(rows) < query.limit:
             return rows, None
-        return rows, f"{rows[-1].token}{_BETWEEN}{rows[-1].subject}"
+        return rows, f"{rows[-1].token}{BETWEEN}{rows[-1].subject}"
 
     async def holdings(
         self, tenant: str, retained_since: Mapping[str, datetime], at: datetime
@@ -234,68 +230,6 @@ def _overdue(query: TokenQuery, columns: Any) -> list[sa.ColumnElement[bool]]:
     if query.retained_since is not None:
         outlived = sa.or_(outlived, columns.created_at <= query.retained_since)
     return [outlived]
-
-
-class _Links:
-    """People of tokens beside the first of each, ordered; not ``whole`` where more follow
-    the last."""
-
-    def __init__(self, pairs: Sequence[tuple[str, str]] = (), *, whole: bool = True) -> None:
-        self._of: dict[str, list[str]] = {}
-        for token, subject in pairs:
-            self._of.setdefault(token, []).append(subject)
-        self._last = None if whole else pairs[-1][0]
-
-    def __bool__(self) -> bool:
-        return bool(self._of)
-
-    def of(self, token: str) -> tuple[list[str], bool]:
-        """Those of a token, and whether that is all of them."""
-        return self._of.get(token, []), self._last is None or token < self._last
-
-
-class _Page:
-    """Entries with the cursor behind each."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._entries: list[TokenEntry] = []
-        self._cursors: list[str] = []
-
-    def take_all(self, rows: list[TokenEntry]) -> None:
-        """Take tokens that belong to one person each."""
-        self._entries = rows
-        self._cursors = [row.token for row in rows]
-
-    def take(self, row: TokenEntry, links: _Links, *, begun: bool) -> bool:
-        """Add a token for each of its people, the first of them left out where it has
-        ``begun``; whether there is room for the next token."""
-        others, whole = links.of(row.token)
-        if not begun:
-            self._entries.append(row)
-            self._cursors.append(f"{row.token}{_BETWEEN}" if others or not whole else row.token)
-        for subject in others:
-            self._entries.append(msgspec.structs.replace(row, subject=subject))
-            self._cursors.append(f"{row.token}{_BETWEEN}{subject}")
-        if whole and others:
-            self._cursors[-1] = row.token
-        return whole and len(self._entries) < self._limit
-
-    def cut(self, following: str | None) -> tuple[Sequence[TokenEntry], str | None]:
-        """The page, and where the next begins; ``following`` where all fitted in.
-
-        A full page ends at a token that its own text picks. A job that begins again then
-        meets the same pages behind a row that came or went, and what it read before is not
-        counted again."""
-        count = len(self._entries)
-        if count < self._limit:
-            return self._entries, following
-        most = min(count, self._limit)
-        for end in range(most, most // 2, -1):
-            if zlib.crc32(self._cursors[end - 1].encode()) % _EDGE == 0:
-                most = end
-                break
-        return self._entries[:most], self._cursors[most - 1]
 
 
 def _entry(row: Sequence[Any]) -> TokenEntry:
