@@ -63,6 +63,7 @@ def test_a_database_that_dies_breaks_the_answer_off(large: Server) -> None:
     """What arrived never looks complete, and the verifier says so too."""
     key = pinned_key(large.caller("auditor"))
     with begun(large) as (pieces, first):
+        until(lambda: len(exporting(large)) == 1)
         [pid] = exporting(large)
         large.query("SELECT pg_terminate_backend(%s)", pid)
         received = [first]
