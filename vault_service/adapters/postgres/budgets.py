@@ -12,7 +12,9 @@ from typing import Any, Final, NamedTuple
 import psycopg
 import sqlalchemy as sa
 
+from vault_service.adapters.postgres import statements
 from vault_service.adapters.postgres.binary import TextArray
+from vault_service.adapters.postgres.calls import call_repeatable
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.schema import budget_subjects, budget_usage
 from vault_service.domain.errors import Code, VaultError
@@ -21,28 +23,6 @@ from vault_service.domain.principals import Budget
 
 _ANY: Final = "*"
 _SUBJECT_KINDS: Final = frozenset({"subjects_per_day", "subjects_per_hour"})
-_OPEN: Final = (
-    "INSERT INTO strongroom.budget_usage (tenant, principal, purpose, kind, window_start, used)"
-    " VALUES (%b, %b, %b, %b, %b, 0) ON CONFLICT DO NOTHING"
-)
-_LOCK: Final = (
-    "SELECT used FROM strongroom.budget_usage WHERE tenant = %b AND principal = %b"
-    " AND purpose = %b AND kind = %b AND window_start = %b FOR UPDATE"
-)
-_SPEND: Final = (
-    "UPDATE strongroom.budget_usage SET used = used + %b WHERE tenant = %b AND principal = %b"
-    " AND purpose = %b AND kind = %b AND window_start = %b"
-)
-_NEW_SUBJECTS: Final = (
-    "SELECT s FROM unnest(%b::text[]) AS s WHERE NOT EXISTS (SELECT FROM"
-    " strongroom.budget_subjects AS b WHERE b.tenant = %b AND b.principal = %b AND"
-    " b.purpose = %b AND b.kind = %b AND b.window_start = %b AND b.subject = s)"
-)
-_ADD_SUBJECTS: Final = (
-    "INSERT INTO strongroom.budget_subjects"
-    " (tenant, principal, purpose, kind, window_start, subject)"
-    " SELECT %b, %b, %b, %b, %b, s FROM unnest(%b::text[]) AS s ON CONFLICT DO NOTHING"
-)
 
 
 class _Window(NamedTuple):
@@ -69,33 +49,46 @@ def _windows(budgets: Sequence[Budget], at: datetime) -> Iterator[_Window]:
                 yield _Window(purpose, kind, start, start + length, limit)
 
 
-async def charge(connection: psycopg.AsyncConnection[Any], draw: BudgetCharge) -> VaultError | None:
-    """Count a reveal in the open transaction; the error, and nothing counted, where it
-    does not fit. Windows are locked in one order, so that draws wait and never deadlock.
+class Draw:
+    """A reveal as the database functions that draw on budgets take it.
+
+    Windows are given, and so locked, in one order, that draws wait and never deadlock.
     """
-    spending: list[tuple[int, list[str], tuple[Any, ...]]] = []
-    for window in sorted(_windows(draw.budgets, draw.at)):
-        key = (draw.tenant, draw.principal, window.purpose, window.kind, window.start)
-        await connection.execute(_OPEN, key, prepare=True)
-        cursor = await connection.execute(_LOCK, key, prepare=True)
-        row = await cursor.fetchone()
-        used: int = row[0] if row is not None else 0
-        amount = draw.tokens
-        fresh: list[str] = []
-        if window.kind in _SUBJECT_KINDS:
-            cursor = await connection.execute(
-                _NEW_SUBJECTS, (TextArray(sorted(draw.subjects)), *key), prepare=True
-            )
-            fresh = [found[0] for found in await cursor.fetchall()]
-            amount = len(fresh)
-        if used + amount > window.limit:
-            return _exceeded(window, draw.at)
-        spending.append((amount, fresh, key))
-    for amount, fresh, key in spending:
-        if fresh:
-            await connection.execute(_ADD_SUBJECTS, (*key, TextArray(fresh)), prepare=True)
-        await connection.execute(_SPEND, (amount, *key), prepare=True)
-    return None
+
+    def __init__(self, charge: BudgetCharge) -> None:
+        self._charge = charge
+        self._windows = sorted(_windows(charge.budgets, charge.at))
+
+    def parameters(self) -> tuple[object, ...]:
+        """Their parameters, after the tenant."""
+        charge, windows = self._charge, self._windows
+        return (
+            charge.principal,
+            charge.tokens,
+            TextArray(sorted(charge.subjects)),
+            TextArray([window.purpose for window in windows]),
+            TextArray([window.kind for window in windows]),
+            TextArray([window.start.isoformat() for window in windows]),
+            TextArray([str(window.limit) for window in windows]),
+        )
+
+    def result(self, row: Sequence[Any] | None) -> VaultError | None:
+        """What they returned: the error of the window that does not cover the reveal, where
+        one does not."""
+        exceeded: int = row[0] if row is not None else 1
+        return _exceeded(self._windows[exceeded - 1], self._charge.at) if exceeded else None
+
+
+async def draw_on_budgets(
+    connection: psycopg.AsyncConnection[Any], charge: BudgetCharge
+) -> VaultError | None:
+    """Count a reveal in the open transaction; the error, and nothing counted, where it
+    does not fit. Raises the driver's errors."""
+    draw = Draw(charge)
+    cursor = await connection.execute(
+        statements.DRAW, (charge.tenant, *draw.parameters()), prepare=True, binary=True
+    )
+    return draw.result(await cursor.fetchone())
 
 
 def _exceeded(window: _Window, at: datetime) -> VaultError:
@@ -132,23 +125,19 @@ class PostgresBudgets:
         if not windows:
             return None
         starts = {window.start for window in windows}
-        async with self._database.transaction(tenant) as connection:
-            found = await connection.execute(
-                sa.select(
-                    budget_usage.c.purpose,
-                    budget_usage.c.kind,
-                    budget_usage.c.window_start,
-                    budget_usage.c.used,
-                ).where(
-                    budget_usage.c.tenant == tenant,
-                    budget_usage.c.principal == principal,
-                    budget_usage.c.purpose.in_({window.purpose for window in windows}),
-                    budget_usage.c.window_start.in_(starts),
-                )
-            )
-            used: dict[tuple[str, str, datetime], int] = {
-                (row[0], row[1], row[2]): row[3] for row in found
-            }
+        found = await call_repeatable(
+            self._database,
+            statements.BUDGETS_USED,
+            (
+                tenant,
+                principal,
+                TextArray(sorted({window.purpose for window in windows})),
+                TextArray([start.isoformat() for start in starts]),
+            ),
+        )
+        used: dict[tuple[str, str, datetime], int] = {
+            (row[0], row[1], row[2]): row[3] for row in found
+        }
         return min(
             max(0, window.limit - used.get((window.purpose, window.kind, window.start), 0))
             for window in windows

@@ -1,8 +1,9 @@
 """The quick ways: one statement that is a transaction of its own.
 
-Nearly all requests are of two kinds: values that were never seen, and events alone.
-Each is one call of a database function, sent and answered in one go. Where a value
-turns out to be known, nothing has happened, and the work goes the careful way.
+Nearly all requests are of three kinds: values that were never seen, events alone, and
+an event with what it draws on a budget. Each is one call of a database function, sent
+and answered in one go. Where a value turns out to be known, nothing has happened, and
+the work goes the careful way.
 """
 
 from collections.abc import Sequence
@@ -11,9 +12,11 @@ import psycopg
 
 from vault_service.adapters.postgres import statements
 from vault_service.adapters.postgres.audit import event_columns
+from vault_service.adapters.postgres.budgets import Draw
 from vault_service.adapters.postgres.insertion import Connection
 from vault_service.adapters.postgres.rows import batch_columns, merged, outcomes, row_columns
 from vault_service.adapters.postgres.works import Write, conclusions
+from vault_service.domain.errors import VaultError
 from vault_service.domain.tokens import TokenBatch, TokenTaken
 
 
@@ -24,6 +27,11 @@ class KnownValue(Exception):
 def events_alone(works: Sequence[Write]) -> bool:
     """Whether the works only append events."""
     return not any(work.batches or work.charge or work.delete for work in works)
+
+
+def reveal_alone(works: Sequence[Write]) -> bool:
+    """Whether there is one work, an event that is recorded with what it draws on a budget."""
+    return len(works) == 1 and works[0].charge is not None and works[0].event is not None
 
 
 def presumably_new(works: Sequence[Write], repeating: set[tuple[str, str]]) -> bool:
@@ -45,6 +53,21 @@ async def append(connection: Connection, tenant: str, works: Sequence[Write]) ->
         (tenant, *event_columns([conclusion.event for conclusion in found])),
         prepare=True,
     )
+
+
+async def draw_and_append(connection: Connection, tenant: str, work: Write) -> VaultError | None:
+    """Draw on the work's budget and append its event; the error, and nothing counted or
+    appended, where the budget does not cover it. Raises the driver's errors."""
+    assert work.charge is not None
+    assert work.event is not None
+    draw = Draw(work.charge)
+    cursor = await connection.execute(
+        statements.DRAW_AND_APPEND,
+        (tenant, *draw.parameters(), *event_columns([work.event])),
+        prepare=True,
+        binary=True,
+    )
+    return draw.result(await cursor.fetchone())
 
 
 async def store_new(connection: Connection, tenant: str, works: Sequence[Write]) -> bool:

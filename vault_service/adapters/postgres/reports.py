@@ -5,7 +5,7 @@ A change is written where the run still has the version that was decided upon, i
 transaction with its events: of two that decide at the same time, one finds it changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
@@ -14,13 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vault_service.adapters.postgres import statements
 from vault_service.adapters.postgres.audit import append_event, append_events
+from vault_service.adapters.postgres.calls import call_repeatable
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.report_parts import values_of
 from vault_service.adapters.postgres.report_tables import (
     report_approvals,
     report_parts,
-    report_reads,
     report_runs,
 )
 from vault_service.domain.errors import IntegrityFailure
@@ -50,6 +51,8 @@ _GOES_ON: Final = (
 )
 """What a change may write; tokens that were read and parts done are counted apart."""
 _ADDS: Final = 3
+_COLUMNS: Final = tuple(column.name for column in _runs)
+_FIND: Final = f"SELECT {', '.join(_COLUMNS)} FROM strongroom.find_report_run(%b, %b)"
 
 
 class PostgresReports:
@@ -77,15 +80,13 @@ class PostgresReports:
                 # A concurrent insert of the same run was waited for.
                 row = (await connection.execute(same)).first()
             if row is not None:
-                return _run(row)
+                return _run(dict(row._mapping))
         raise IntegrityFailure("A run that is in the way cannot be found; ask again.")
 
     async def find(self, tenant: str, run_id: str) -> Run | None:
         """See :class:`~vault_service.domain.report_ports.ReportStore`."""
-        query = sa.select(report_runs).where(_runs.tenant == tenant, _runs.id == run_id)
-        async with self._database.transaction(tenant) as connection:
-            row = (await connection.execute(query)).first()
-        return None if row is None else _run(row)
+        rows = await call_repeatable(self._database, _FIND, (tenant, run_id))
+        return _run(dict(zip(_COLUMNS, rows[0], strict=True))) if rows else None
 
     async def list(self, query: RunQuery) -> Sequence[Run]:
         """See :class:`~vault_service.domain.report_ports.ReportStore`."""
@@ -103,7 +104,7 @@ class PostgresReports:
             statement = statement.where(_runs.id < query.before)
         statement = statement.order_by(_runs.id.desc()).limit(query.limit)
         async with self._database.transaction(query.tenant) as connection:
-            return [_run(row) for row in await connection.execute(statement)]
+            return [_run(dict(row._mapping)) for row in await connection.execute(statement)]
 
     async def change(
         self,
@@ -173,29 +174,13 @@ class PostgresReports:
         self, tenant: str, run_id: str, digest: bytes, tokens: int, cap: int
     ) -> bool:
         """See :class:`~vault_service.domain.report_ports.ReportStore`."""
-        mine = (_runs.tenant == tenant, _runs.id == run_id)
-        # Reads of one run wait for each other here, so that none is counted twice.
-        lock = sa.select(_runs.state, _runs.revealed).where(*mine).with_for_update()
-        known = sa.select(report_reads.c.run).where(
-            report_reads.c.run == run_id,
-            report_reads.c.tenant == tenant,
-            report_reads.c.digest == digest,
+        rows = await call_repeatable(
+            self._database,
+            statements.COUNT_REPORT_READ,
+            (tenant, run_id, digest, tokens, cap),
         )
-        async with self._database.transaction(tenant) as connection:
-            row = (await connection.execute(lock)).first()
-            if row is None or row.state != RunState.RUNNING:
-                return False
-            if (await connection.execute(known)).first() is not None:
-                return True
-            if row.revealed + tokens > cap:
-                return False
-            await connection.execute(
-                sa.insert(report_reads), [{"run": run_id, "tenant": tenant, "digest": digest}]
-            )
-            await connection.execute(
-                sa.update(report_runs).where(*mine).values(revealed=_runs.revealed + tokens)
-            )
-        return True
+        counted: bool = rows[0][0]
+        return counted
 
     async def approval(self, tenant: str, run_id: str) -> Approval | None:
         """See :class:`~vault_service.domain.report_ports.ReportStore`."""
@@ -250,11 +235,11 @@ def _values(run: Run) -> dict[str, Any]:
     return values | {"work_order": run.order}
 
 
-def _run(row: sa.Row[Any]) -> Run:
-    values = dict(row._mapping)
+def _run(row: Mapping[str, Any]) -> Run:
+    values = dict(row)
     digest, order = values.pop("parameters_sha256"), values.pop("work_order")
     try:
-        values["state"], values["format"] = RunState(row.state), Format(row.format)
+        values["state"], values["format"] = RunState(row["state"]), Format(row["format"])
     except ValueError:
         raise IntegrityFailure("A stored run has an unknown state or format.") from None
     run = Run(**values, order=order)

@@ -53,6 +53,19 @@ FIND: Final = (
 DELETE: Final = "DELETE FROM strongroom.tokens WHERE token = %b AND tenant = %b"
 _EVENTS: Final = "%b::text[], " * 7 + "%b::integer[], " * 2 + "%b::bytea[]"
 APPEND_EVENTS: Final = f"SELECT strongroom.append_events(%b, {_EVENTS})"
+_WINDOWS: Final = (
+    "%b, %b::bigint, %b::text[], %b::text[], %b::text[], %b::text[]::timestamptz[],"
+    " %b::text[]::bigint[]"
+)
+DRAW: Final = f"SELECT strongroom.draw_on_budgets(%b, {_WINDOWS})"
+DRAW_AND_APPEND: Final = f"SELECT strongroom.draw_and_append(%b, {_WINDOWS}, {_EVENTS})"
+BUDGETS_USED: Final = (
+    "SELECT purpose, kind, window_start, used"
+    " FROM strongroom.budgets_used(%b, %b, %b::text[], %b::text[]::timestamptz[])"
+)
+COUNT_REPORT_READ: Final = (
+    "SELECT strongroom.count_report_read(%b, %b, %b::bytea, %b::bigint, %b::bigint)"
+)
 STORE_NEW: Final = (
     "SELECT strongroom.store_new(%b, %b::text[], %b::text[], %b::text[], %b::bytea[],"
     f" %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], {_EVENTS})"

@@ -8,12 +8,13 @@ either, tokens and events become durable together or not at all.
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import psycopg
 
 from vault_service.adapters.postgres import hot_path, statements, transaction
 from vault_service.adapters.postgres.binary import ByteaArray, TextArray
+from vault_service.adapters.postgres.calls import TRIES, call_repeatable
 from vault_service.adapters.postgres.commit_queue import CommitQueue
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.failures import (
@@ -31,8 +32,6 @@ from vault_service.domain.errors import VaultError
 from vault_service.domain.events import AuditEvent
 from vault_service.domain.ports import BudgetCharge, Conclude
 from vault_service.domain.tokens import StoredToken, TokenBatch, TokenRecord
-
-_TRIES: Final = 3
 
 
 class StoreObserver(Protocol):
@@ -103,7 +102,7 @@ class PostgresTokenStore:
     async def _select(
         self, tenant: str, statement: str, parameters: Sequence[object]
     ) -> Sequence[Sequence[Any]]:
-        for attempt in range(_TRIES):
+        for attempt in range(TRIES):
             try:
                 async with self._database.hot_connection() as connection, connection.transaction():
                     await connection.execute(statements.SET_TENANT, (tenant,), prepare=True)
@@ -124,25 +123,18 @@ class PostgresTokenStore:
         return [{t: found[t] for t in work.tokens if t in found} for work in works]
 
     async def _fetch(self, tenant: str, tokens: Sequence[str]) -> dict[str, TokenRecord]:
-        for attempt in range(_TRIES):
-            try:
-                async with self._database.hot_connection() as connection:
-                    cursor = await connection.execute(
-                        statements.FETCH, (tenant, TextArray(tokens)), prepare=True, binary=True
-                    )
-                    found: dict[str, TokenRecord] = {}
-                    for row in await cursor.fetchall():
-                        found |= records(row)
-                    return found
-            except DRIVER_ERRORS as error:
-                _give_up_or_retry(error, attempt)
-        raise AssertionError("the last try returns or raises")
+        found: dict[str, TokenRecord] = {}
+        for row in await call_repeatable(
+            self._database, statements.FETCH, (tenant, TextArray(tokens))
+        ):
+            found |= records(row)
+        return found
 
     async def _write(self, works: Sequence[Write]) -> Sequence[VaultError | None]:
         """Works of one tenant in one transaction; the error or ``None`` of each."""
         tenant = works[0].tenant
         started = time.perf_counter()
-        for attempt in range(_TRIES):
+        for attempt in range(TRIES):
             try:
                 async with self._database.hot_connection() as connection:
                     results = await self._transact(connection, tenant, works)
@@ -150,7 +142,7 @@ class PostgresTokenStore:
                 return results
             except transaction.FirstStepFailed as failure:
                 error = failure.error
-                if attempt == _TRIES - 1 or not (is_retryable(error) or is_lost(error)):
+                if attempt == TRIES - 1 or not (is_retryable(error) or is_lost(error)):
                     raise database_failure(error) from None
             except DRIVER_ERRORS as error:
                 raise database_failure(error) from None
@@ -163,6 +155,8 @@ class PostgresTokenStore:
             if hot_path.events_alone(works):
                 await hot_path.append(connection, tenant, works)
                 return [None] * len(works)
+            if hot_path.reveal_alone(works):
+                return [await hot_path.draw_and_append(connection, tenant, works[0])]
             if hot_path.presumably_new(works, self._repeating) and await hot_path.store_new(
                 connection, tenant, works
             ):
@@ -170,6 +164,8 @@ class PostgresTokenStore:
         except hot_path.KnownValue:
             pass
         except psycopg.Error as error:
+            if is_retryable(error):
+                raise transaction.FirstStepFailed(error) from None
             if is_lost(error) or is_away(error):
                 raise
             raise audit_failure(error) from None
@@ -188,5 +184,5 @@ class PostgresTokenStore:
 
 def _give_up_or_retry(error: BaseException, attempt: int) -> None:
     """A pooled connection may have died since its last use; another may not have."""
-    if attempt == _TRIES - 1 or not is_lost(error):
+    if attempt == TRIES - 1 or not is_lost(error):
         raise database_failure(error) from None

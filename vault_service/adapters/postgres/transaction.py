@@ -11,7 +11,7 @@ import psycopg
 
 from vault_service.adapters.postgres import statements
 from vault_service.adapters.postgres.audit import event_columns
-from vault_service.adapters.postgres.budgets import charge
+from vault_service.adapters.postgres.budgets import draw_on_budgets
 from vault_service.adapters.postgres.failures import audit_failure, is_away
 from vault_service.adapters.postgres.insertion import Connection, complete, find_or_insert
 from vault_service.adapters.postgres.rows import outcomes
@@ -49,7 +49,7 @@ async def run(
         # each other and never deadlock.
         draws = [(d, position) for position, w in enumerate(works) if (d := w.charge) is not None]
         for draw, position in sorted(draws, key=lambda d: (d[0].principal, d[0].purpose, d[1])):
-            results[position] = await charge(connection, draw)
+            results[position] = await draw_on_budgets(connection, draw)
         for token in sorted(work.delete for work in works if work.delete is not None):
             await connection.execute(statements.DELETE, (token, tenant), prepare=True)
         found = await conclusions(works, outcomes(batches, winners), results)
