@@ -3,7 +3,7 @@ standard input: ``python -m bench.report_job``. Prints how many rows it made."""
 
 import sys
 
-from bench.report_service import add_report
+from bench.added_report import add_report
 from reporting_jobs import settings, wiring
 
 

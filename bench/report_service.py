@@ -1,19 +1,13 @@
 """The service with the report of ``bench/contacts``: ``python -m bench.report_service``."""
 
 import os
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
-from reporting_jobs import reports
+from bench.added_report import add_report
 from vault_service import asgi
 from vault_service.cli.protocol import BoundedProtocol
-
-
-def add_report() -> None:
-    """Put the report before the one of the same name, in this process."""
-    reports.__path__.insert(0, str(Path(__file__).parent / "contacts"))
 
 
 def create() -> FastAPI:
