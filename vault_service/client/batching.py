@@ -1,7 +1,7 @@
 """Splitting a call into requests that the service accepts, and putting it together.
 
-Items are encoded once, one by one, so that a request can be cut at a number of bytes
-without encoding anything twice.
+As many items as a request takes are encoded together. Only where they do not fit into its
+bytes, or one of them cannot be sent at all, is it found out item by item where to cut.
 """
 
 import hashlib
@@ -26,11 +26,15 @@ AnyItem = TokenizeItem | DetokenizeItem
 
 @dataclass(slots=True)
 class Batch:
-    """Items that go into one request: their positions in the call, and their JSON."""
+    """Items that go into one request, their positions in the call, and their JSON."""
 
-    positions: list[int] = field(default_factory=list)
-    parts: list[bytes] = field(default_factory=list, repr=False)
-    size: int = 0
+    positions: Sequence[int]
+    items: Sequence[AnyItem] = field(repr=False)
+    content: bytes = field(repr=False)
+
+    def content_of(self, places: Sequence[int]) -> bytes:
+        """The JSON of those at these places of the batch, in this order."""
+        return _encode([self.items[place] for place in places])
 
 
 @dataclass(slots=True)
@@ -41,43 +45,58 @@ class Cut:
     unsendable: dict[int, ItemError]
 
 
-def _encoded(item: AnyItem) -> bytes | ItemError:
-    try:
-        content = _encode(item)
-    except UnicodeEncodeError:
-        # RFC 8259 8.1: JSON text is UTF-8, which lone surrogates have no form in.
-        return ItemError("invalid_value", "The value is not valid Unicode text.")
-    if len(content) > _MAX_CONTENT:
-        return ItemError("payload_too_large", "The item alone is larger than a request may be.")
-    return content
-
-
 def cut(items: Sequence[AnyItem], batch_size: int) -> Cut:
     """Requests of at most ``batch_size`` items and 16 MiB, in order."""
-    batches: list[Batch] = []
-    unsendable: dict[int, ItemError] = {}
-    batch = Batch()
-    for position, item in enumerate(items):
-        part = _encoded(item)
-        if isinstance(part, ItemError):
-            unsendable[position] = part
+    pieces = Cut([], {})
+    for start in range(0, len(items), batch_size):
+        some = items[start : start + batch_size]
+        try:
+            content = _encode(some)
+        except UnicodeEncodeError:
+            content = None
+        if content is not None and len(content) <= _MAX_CONTENT:
+            pieces.batches.append(Batch(range(start, start + len(some)), some, content))
+        else:
+            _cut_singly(some, start, pieces)
+    return pieces
+
+
+def _cut_singly(items: Sequence[AnyItem], start: int, pieces: Cut) -> None:
+    taken: list[tuple[int, AnyItem]] = []
+    size = 0
+
+    def close() -> None:
+        if taken:
+            fitting = [item for _, item in taken]
+            positions = [position for position, _ in taken]
+            pieces.batches.append(Batch(positions, fitting, _encode(fitting)))
+
+    for position, item in enumerate(items, start):
+        try:
+            length = len(_encode(item)) + 1
+        except UnicodeEncodeError:
+            # RFC 8259 8.1: JSON text is UTF-8, which lone surrogates have no form in.
+            pieces.unsendable[position] = ItemError(
+                "invalid_value", "The value is not valid Unicode text."
+            )
             continue
-        full = len(batch.parts) >= batch_size or batch.size + len(part) + 1 > _MAX_CONTENT
-        if full and batch.parts:
-            batches.append(batch)
-            batch = Batch()
-        batch.positions.append(position)
-        batch.parts.append(part)
-        batch.size += len(part) + 1
-    if batch.parts:
-        batches.append(batch)
-    return Cut(batches, unsendable)
+        if length >= _MAX_CONTENT:
+            pieces.unsendable[position] = ItemError(
+                "payload_too_large", "The item alone is larger than a request may be."
+            )
+            continue
+        if size + length >= _MAX_CONTENT:
+            close()
+            taken, size = [], 0
+        taken.append((position, item))
+        size += length
+    close()
 
 
-def body(parts: Sequence[bytes], envelope: dict[str, str]) -> bytes:
-    """A request body: the envelope's fields and the items."""
+def body(content: bytes, envelope: dict[str, str]) -> bytes:
+    """A request body: the envelope's fields and the JSON of the items."""
     fields = b"".join(b"%b:%b," % (_encode(k), _encode(v)) for k, v in envelope.items())
-    return b'{%b"items":[%b]}' % (fields, b",".join(parts))
+    return b'{%b"items":%b}' % (fields, content)
 
 
 def derived_key(key: str, *parts: object) -> str:

@@ -93,17 +93,17 @@ def _batch(
     """Sends the batch, then again those of its items that may yet succeed."""
     outcome: Outcome[Item] = Outcome()
     tries = Tries(retry)
-    pending = list(range(len(batch.parts)))
+    pending = list(range(len(batch.items)))
+    content = batch.content
     delay = 0.0
     round_key = key
     while True:
         headers = {**JSON_HEADERS, **named}
         if round_key is not None:
             headers["idempotency-key"] = round_key
-        parts = [batch.parts[i] for i in pending]
-        call = Call("POST", path, body(parts, envelope), headers, delay)
+        call = Call("POST", path, body(content, envelope), headers, delay)
         try:
-            result = read_reply((yield from exchange(call, tries)), reply, len(parts))
+            result = read_reply((yield from exchange(call, tries)), reply, len(pending))
         except StrongroomError:
             if not outcome.items:
                 raise
@@ -127,6 +127,7 @@ def _batch(
         if key is not None:
             round_key = derived_key(key, tries.made, *again)
         pending, delay = sorted(again), pause
+        content = batch.content_of(pending)
 
 
 def tokenize(

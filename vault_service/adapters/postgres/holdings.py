@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from vault_service.adapters.postgres.binary import TextArray
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.holding_pages import BETWEEN, Links, Page
+from vault_service.adapters.postgres.rows import parse_tags
 from vault_service.adapters.postgres.schema import data_keys, token_subjects, tokens
 from vault_service.domain.holdings import Holding, TokenEntry
 from vault_service.domain.report_ports import TokenQuery
@@ -57,7 +58,7 @@ class PostgresHoldings:
         ordered = sa.select(tokens).where(*mine).order_by(_columns.token)
         walked = ordered.limit(self._walked).subquery()
         wanted = (
-            sa.select(*(walked.c[name] for name in _TOLD))
+            sa.select(*(_told(name, walked.c) for name in _TOLD))
             .where(walked.c.data_class == query.data_class, *_overdue(query, walked.c))
             .order_by(walked.c.token)
             .limit(query.limit)
@@ -70,7 +71,7 @@ class PostgresHoldings:
             .limit(1)
         )
         async with self._database.transaction(query.tenant) as connection:
-            rows = [_entry(row) for row in await connection.execute(wanted)]
+            rows = [_entry(row) for row in (await connection.execute(wanted)).all()]
             following = rows[-1].token if len(rows) == query.limit else None
             if following is None:
                 following = (await connection.execute(last)).scalar_one_or_none()
@@ -121,7 +122,7 @@ class PostgresHoldings:
                 token_subjects.c.subject == _any(subjects),
             ),
         ).subquery()
-        told = [theirs.c.subject if name == "subject" else _columns[name] for name in _TOLD]
+        told = [theirs.c.subject if name == "subject" else _told(name, _columns) for name in _TOLD]
         after, _, of = (query.cursor or "").partition(BETWEEN)
         wanted = (
             sa.select(*told)
@@ -136,7 +137,7 @@ class PostgresHoldings:
             .limit(query.limit)
         )
         async with self._database.transaction(query.tenant) as connection:
-            rows = [_entry(row) for row in await connection.execute(wanted)]
+            rows = [_entry(row) for row in (await connection.execute(wanted)).all()]
         if len(rows) < query.limit:
             return rows, None
         return rows, f"{rows[-1].token}{BETWEEN}{rows[-1].subject}"
@@ -232,7 +233,14 @@ def _overdue(query: TokenQuery, columns: Any) -> list[sa.ColumnElement[bool]]:
     return [outlived]
 
 
+def _told(name: str, columns: Any) -> sa.ColumnElement[Any]:
+    """The column; tags as text, which most rows share, and which is then read once for all
+    of them: reading JSON row by row took half of a page's time."""
+    column: sa.ColumnElement[Any] = columns[name]
+    return sa.cast(column, sa.Text).label(name) if name == "tags" else column
+
+
 def _entry(row: Sequence[Any]) -> TokenEntry:
     token, data_class, subject, tags, created_at, expires_at = row
-    told = {name: str(value) for name, value in tags.items()} if tags else {}
+    told = dict(parse_tags(tags)) if tags is not None else {}
     return TokenEntry(token, data_class, subject, told, created_at, expires_at)
