@@ -7,6 +7,7 @@ found by walking the primary key, a bounded number of rows a page.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -24,7 +25,9 @@ WALKED: Final = 50_000
 """Rows that one page looks at, at the most."""
 _SLOW: Final = sa.text("SET LOCAL statement_timeout = '280s'")
 
-_TOLD: Final = ("token", "data_class", "subject", "tags", "created_at", "expires_at")
+_TOLD: Final = ("token", "subject", "tags", "created_at", "expires_at")
+_SELDOM: Final = frozenset({"subject", "tags", "expires_at"})
+_NO_TAGS: Final[Mapping[str, str]] = {}
 
 _columns = tokens.c
 
@@ -58,7 +61,7 @@ class PostgresHoldings:
         ordered = sa.select(tokens).where(*mine).order_by(_columns.token)
         walked = ordered.limit(self._walked).subquery()
         wanted = (
-            sa.select(*(_told(name, walked.c) for name in _TOLD))
+            sa.select(*(walked.c[name] for name in _TOLD))
             .where(walked.c.data_class == query.data_class, *_overdue(query, walked.c))
             .order_by(walked.c.token)
             .limit(query.limit)
@@ -71,7 +74,7 @@ class PostgresHoldings:
             .limit(1)
         )
         async with self._database.transaction(query.tenant) as connection:
-            rows = [_entry(row) for row in (await connection.execute(wanted)).all()]
+            rows = _entries((await connection.execute(_by_column(wanted))).one(), query.data_class)
             following = rows[-1].token if len(rows) == query.limit else None
             if following is None:
                 following = (await connection.execute(last)).scalar_one_or_none()
@@ -97,6 +100,15 @@ class PostgresHoldings:
         if not rows:
             return Links()
         linked = token_subjects.c
+        # Most pages have none, which is seen in one place of the index; asking for each
+        # token looks into a thousand.
+        any_between = sa.select(linked.token).where(
+            linked.tenant == query.tenant,
+            linked.token >= rows[0].token,
+            linked.token <= rows[-1].token,
+        )
+        if (await connection.execute(any_between.limit(1))).first() is None:
+            return Links()
         statement = (
             sa.select(linked.token, linked.subject)
             .where(
@@ -122,7 +134,7 @@ class PostgresHoldings:
                 token_subjects.c.subject == _any(subjects),
             ),
         ).subquery()
-        told = [theirs.c.subject if name == "subject" else _told(name, _columns) for name in _TOLD]
+        told = [theirs.c.subject if name == "subject" else _columns[name] for name in _TOLD]
         after, _, of = (query.cursor or "").partition(BETWEEN)
         wanted = (
             sa.select(*told)
@@ -137,7 +149,7 @@ class PostgresHoldings:
             .limit(query.limit)
         )
         async with self._database.transaction(query.tenant) as connection:
-            rows = [_entry(row) for row in (await connection.execute(wanted)).all()]
+            rows = _entries((await connection.execute(_by_column(wanted))).one(), query.data_class)
         if len(rows) < query.limit:
             return rows, None
         return rows, f"{rows[-1].token}{BETWEEN}{rows[-1].subject}"
@@ -233,14 +245,36 @@ def _overdue(query: TokenQuery, columns: Any) -> list[sa.ColumnElement[bool]]:
     return [outlived]
 
 
-def _told(name: str, columns: Any) -> sa.ColumnElement[Any]:
-    """The column; tags as text, which most rows share, and which is then read once for all
-    of them: reading JSON row by row took half of a page's time."""
-    column: sa.ColumnElement[Any] = columns[name]
-    return sa.cast(column, sa.Text).label(name) if name == "tags" else column
+def _by_column(ordered: sa.Select[Any]) -> sa.Select[Any]:
+    """The rows of an ordered query as one row with an array for each column of ``_TOLD``,
+    which is null where the column is in all of them: read row by row, a page takes the
+    service four times as long."""
+    rows = ordered.subquery().c
+    columns = []
+    for name in _TOLD:
+        values: sa.ColumnElement[Any] = rows[name]
+        if name == "tags":
+            values = sa.cast(values, sa.Text)
+        # Its inputs come from an ordered subquery and from nothing else, so in order.
+        column: sa.ColumnElement[Any] = sa.func.array_agg(values, type_=sa.types.NullType())
+        if name in _SELDOM:
+            column = sa.case((sa.func.count(values) > 0, column))
+        columns.append(column.label(name))
+    return sa.select(*columns)
 
 
-def _entry(row: Sequence[Any]) -> TokenEntry:
-    token, data_class, subject, tags, created_at, expires_at = row
-    told = dict(parse_tags(tags)) if tags is not None else {}
-    return TokenEntry(token, data_class, subject, told, created_at, expires_at)
+def _entries(row: sa.Row[Any], data_class: str) -> list[TokenEntry]:
+    made = map(
+        TokenEntry,
+        row.token or (),
+        repeat(data_class),
+        row.subject or repeat(None),
+        map(_tags, row.tags) if row.tags else repeat(_NO_TAGS),
+        row.created_at or (),
+        row.expires_at or repeat(None),
+    )
+    return list(made)
+
+
+def _tags(text: str | None) -> Mapping[str, str]:
+    return dict(parse_tags(text))
