@@ -40,6 +40,9 @@ _SOON_MISSED: Final = (
 """The server ends the session of a host that died within half a minute, and its locks."""
 _SESSION: Final = f"SELECT set_config('role', '{SERVICE_ROLE}', false), {_SETTINGS}"
 _SET_TENANT: Final = sa.text(f"SELECT set_config('{TENANT_SETTING}', :tenant, true)")
+_BY_INDEX: Final = f"{_SESSION}, set_config('enable_seqscan', 'off', false)"
+"""Hot statements read by keys alone. What they are planned like is kept, and may be planned
+while a table is nearly empty: reading all of it must not be taken for the quickest way."""
 _NO_TENANT: Final = "-"
 """The tenant of events that belong to none, such as failed authentication."""
 
@@ -145,7 +148,7 @@ class Database:
     async def _begin_pooled_session(self, connection: psycopg.AsyncConnection[Any]) -> None:
         await self._door.admit(connection)
         register(connection)
-        await connection.execute(_SESSION)
+        await connection.execute(_BY_INDEX)
 
 
 def _was_ended(connection: psycopg.AsyncConnection[Any]) -> bool:

@@ -82,7 +82,7 @@ async def store_new(connection: Connection, tenant: str, works: Sequence[Write])
     events = event_columns([conclusion.event for conclusion in found])
     try:
         await connection.execute(statement, (*parameters, *events), prepare=True)
-    except psycopg.errors.UniqueViolation as error:
+    except (psycopg.errors.ExclusionViolation, psycopg.errors.UniqueViolation) as error:
         if error.diag.constraint_name == "tokens_pkey":
             raise TokenTaken from None
         raise KnownValue from None

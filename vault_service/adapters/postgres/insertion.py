@@ -71,7 +71,7 @@ async def _winners(
             tenant,
             ByteaArray([row.blind_index for row in rows if row.blind_index is not None]),
         ),
-        prepare=True,
+        prepare=False,
         binary=True,
     )
     return {row[7]: record(row) for row in await cursor.fetchall()}
@@ -118,5 +118,5 @@ async def complete(
         if pairs:
             tokens, values = zip(*pairs, strict=True)
             await connection.execute(
-                statement, (TextArray(tokens), TextArray(values), tenant), prepare=True
+                statement, (TextArray(tokens), TextArray(values), tenant), prepare=False
             )

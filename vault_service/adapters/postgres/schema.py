@@ -8,7 +8,7 @@ does not depend on the operating system's locale data.
 """
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, TEXT
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, TEXT, ExcludeConstraint
 
 from vault_service.adapters.postgres.columns import text as _text
 from vault_service.adapters.postgres.columns import time as _time
@@ -65,12 +65,7 @@ tokens = sa.Table(
     _text("subject", nullable=True),
     _time("created_at"),
     _time("expires_at", nullable=True),
-    sa.Index(
-        "tokens_blind_index",
-        "blind_index",
-        unique=True,
-        postgresql_where=sa.text("blind_index IS NOT NULL"),
-    ),
+    ExcludeConstraint(("blind_index", "="), using="hash", name="tokens_blind_index"),
     sa.Index(
         "tokens_subject", "tenant", "subject", postgresql_where=sa.text("subject IS NOT NULL")
     ),

@@ -21,7 +21,7 @@ INSERT_ROWS: Final = (
     " %b::text[], %b::text[], %b::text[]) AS r"
     " (token, data_class, key_id, ciphertext, blind_index, index_key_id, tags, subject,"
     " expires_at)"
-    " ON CONFLICT (blind_index) WHERE blind_index IS NOT NULL DO NOTHING RETURNING token"
+    " ON CONFLICT ON CONSTRAINT tokens_blind_index DO NOTHING RETURNING token"
 )
 LOCK_ROWS: Final = (
     "SELECT FROM strongroom.tokens WHERE tenant = %b AND token = ANY (%b::text[])"
@@ -46,6 +46,8 @@ EXTEND_EXPIRY: Final = (
     " FROM unnest(%b::text[], %b::text[]) AS r (token, expires_at)"
     " WHERE t.token = r.token AND t.tenant = %b AND t.expires_at IS NOT NULL"
 )
+# Never prepared: a plan that is kept may be of a time when the table was nearly empty, and
+# reads all of it for each value once it is not.
 FIND: Final = (
     "SELECT token, data_class, key_id, ciphertext, tags::text, subject, expires_at, blind_index"
     " FROM strongroom.tokens WHERE tenant = %b AND blind_index = ANY (%b::bytea[])"

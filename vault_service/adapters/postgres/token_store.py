@@ -107,7 +107,7 @@ class PostgresTokenStore:
                 async with self._database.hot_connection() as connection, connection.transaction():
                     await connection.execute(statements.SET_TENANT, (tenant,), prepare=True)
                     cursor = await connection.execute(
-                        statement, parameters, prepare=True, binary=True
+                        statement, parameters, prepare=False, binary=True
                     )
                     return await cursor.fetchall()
             except DRIVER_ERRORS as error:
