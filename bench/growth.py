@@ -6,14 +6,16 @@ through the vault would take longer and measure nothing more.
 
 import statistics
 import sys
+from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 import psycopg
 
 from bench.figures import CALLERS
 from bench.load import drive, request
-from bench.service import Service
+from bench.service import Service, databases, running
 from bench.values import card_numbers, tokenize_body
 
 SMALL: Final = 100_000
@@ -36,36 +38,39 @@ FROM generate_series(%s::bigint, %s::bigint) AS n
 """
 
 
-def measure(service: Service, large: int) -> dict[str, float]:
+def measure(folder: Path, large: int) -> dict[str, float]:
     """Items a second in a table of 100,000 rows and of ``large`` rows, and the ratio of
-    the costs."""
-    with psycopg.connect(service.database.superuser_url, autocommit=True) as connection:
-        small = []
-        for number in range(_ROUNDS):  # each time anew, or the small table would grow large
-            connection.execute("TRUNCATE strongroom.tokens CASCADE")
-            connection.execute(_ROWS, (1, SMALL))
-            service.database.vacuum()
-            small += _rates(service, number, _WARM_UP, 1)
-        connection.execute("TRUNCATE strongroom.tokens CASCADE")
+    the costs: the median of the rounds, each of which has one right after the other."""
+    with (
+        databases(folder / "home", "small", "large") as (at_first, at_last),
+        running(at_first) as beside,
+        running(at_last) as service,
+        psycopg.connect(at_first.superuser_url, autocommit=True) as small_table,
+        psycopg.connect(at_last.superuser_url, autocommit=True) as large_table,
+    ):
         for start in range(0, large, _FILL):
-            connection.execute(_ROWS, (start + 1, min(start + _FILL, large)))
+            large_table.execute(_ROWS, (start + 1, min(start + _FILL, large)))
             print(f"  filled {start + _FILL:,} of {large:,}", file=sys.stderr, flush=True)
-        service.database.vacuum()
-        full = _rates(service, _ROUNDS, _WARM_UP_LARGE, _ROUNDS)
-    at_first, at_last = statistics.median(small), statistics.median(full)
-    return {"small": at_first, "large": at_last, "rows": float(large), "cost": at_first / at_last}
+        at_last.vacuum()
+        values = card_numbers(_ROUNDS)
+        _rate(service, values, _WARM_UP_LARGE)
+        rates = []
+        for _ in range(_ROUNDS):
+            # Each time anew, or the small table would grow large.
+            small_table.execute("TRUNCATE strongroom.tokens CASCADE")
+            small_table.execute(_ROWS, (1, SMALL))
+            small_table.execute("VACUUM ANALYZE strongroom.tokens")
+            _rate(beside, values, _WARM_UP)
+            rates.append((_rate(beside, values, _BATCHES), _rate(service, values, _BATCHES)))
+    return {
+        "small": statistics.median(small for small, _ in rates),
+        "large": statistics.median(full for _, full in rates),
+        "rows": float(large),
+        "cost": statistics.median(small / full for small, full in rates),
+    }
 
 
-def _rates(service: Service, seed: int, warm_up: int, rounds: int) -> list[float]:
-    values = card_numbers(seed)
-
-    def prepared(batches: int) -> list[bytes]:
-        bodies = (tokenize_body(list(islice(values, 1000))) for _ in range(batches))
-        return [request("/v1/tokenize", service.key, body, service.port) for body in bodies]
-
-    drive(service.port, prepared(warm_up), CALLERS)
-    found = []
-    for _ in range(rounds):
-        load = drive(service.port, prepared(_BATCHES), CALLERS)
-        found.append(_BATCHES * 1000 / load.seconds)
-    return found
+def _rate(service: Service, values: Iterator[str], batches: int) -> float:
+    bodies = (tokenize_body(list(islice(values, 1000))) for _ in range(batches))
+    prepared = [request("/v1/tokenize", service.key, body, service.port) for body in bodies]
+    return batches * 1000 / drive(service.port, prepared, CALLERS).seconds

@@ -71,8 +71,9 @@ def render(figures: Figures, arguments: argparse.Namespace) -> str:
             "",
             f"Cost of a token at {grown['rows']:,.0f} stored rows beside that at 100,000:"
             f" **{grown['cost']:.2f}** (wanted ≤ 1.25), from {grown['small']:,.0f} and"
-            f" {grown['large']:,.0f} tokens/s in batches of 1,000, each after a warm-up"
-            " that takes the whole-page writes after a checkpoint out of the figure.",
+            f" {grown['large']:,.0f} tokens/s in batches of 1,000, in rounds that have both in"
+            " turn, after a warm-up that takes the whole-page writes after a checkpoint out"
+            " of the figure.",
         ]
     lines += [
         "",

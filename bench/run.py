@@ -125,9 +125,10 @@ def main() -> None:
             for number in range(arguments.rounds):
                 print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
                 _round(service, figures, number, arguments.batches, arguments.singles)
-            if arguments.large:
-                figures.growth = growth.measure(service, arguments.large)
         shutil.rmtree(folder / "home")
+        if arguments.large:
+            figures.growth = growth.measure(folder, arguments.large)
+            shutil.rmtree(folder / "home")
         if arguments.leaves:
             figures.log = _log(folder, arguments.leaves, arguments.events)
             shutil.rmtree(folder / "home")

@@ -75,12 +75,22 @@ class Service:
 
 
 @contextlib.contextmanager
+def databases(home: Path, *names: str) -> Iterator[list[Database]]:
+    """A server below ``home`` with these databases in it, stopped at the end."""
+    with EmbeddedPostgres.own(home, shared_buffers=SHARED_BUFFERS) as server:
+        made = []
+        for name in names:
+            urls = server.create_database(name)
+            upgrade(urls[MIGRATOR])
+            made.append(Database(home, urls[APP], urls[SUPERUSER]))
+        yield made
+
+
+@contextlib.contextmanager
 def database(home: Path, name: str) -> Iterator[Database]:
     """A server below ``home`` with one database in it, stopped at the end."""
-    with EmbeddedPostgres.own(home, shared_buffers=SHARED_BUFFERS) as server:
-        urls = server.create_database(name)
-        upgrade(urls[MIGRATOR])
-        yield Database(home, urls[APP], urls[SUPERUSER])
+    with databases(home, name) as (made,):
+        yield made
 
 
 @contextlib.contextmanager
@@ -103,7 +113,7 @@ def running(database: Database, module: str = "vault_service") -> Iterator[Servi
         env=environ,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
-        stderr=(database.home / "service.log").open("wb"),
+        stderr=(database.home / f"service-{port}.log").open("wb"),
     )
     service = Service(port, database, environ, key, process)
     try:
@@ -123,7 +133,7 @@ def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError("the service ended; see service.log")
+            raise RuntimeError("the service ended; see its log")
         with (
             contextlib.suppress(OSError),
             urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5),

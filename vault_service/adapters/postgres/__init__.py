@@ -7,7 +7,8 @@
   their text
 - ``token_store``: tokens and events as the use cases see them; ``commit_queue``: group
   commit; ``works``: what waits for it
-- ``hot_path``: one statement each; ``transaction`` with ``insertion``: the careful way
+- ``hot_path``: one statement each; ``transaction`` with ``insertion``: the careful way;
+  ``calls``: what may be asked twice
 - ``statements``, ``rows``, ``binary``: SQL, rows and arrays on their way in and out
 - ``audit``: append events; ``audit_reader``, ``audit_stream``, ``subject_log``: find them,
   by token and subject through ``event_index``
