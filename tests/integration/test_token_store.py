@@ -15,7 +15,8 @@ from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.token_store import PostgresTokenStore
 from vault_service.domain.errors import Code, KeyUnavailable, VaultError
 from vault_service.domain.events import AuditEvent
-from vault_service.domain.ports import Conclude, Conclusion
+from vault_service.domain.ports import BudgetCharge, Conclude, Conclusion
+from vault_service.domain.principals import Budget
 from vault_service.domain.tokens import StoredBatch, TokenRecord, TokenTaken
 
 
@@ -376,7 +377,7 @@ def refusing(superuser: psycopg.Connection[Any], how: Callable[[str], str]) -> I
 
 
 @pytest.mark.parametrize("when", ["insert", "commit"])
-@pytest.mark.parametrize("way", ["new", "known", "deletion", "event"])
+@pytest.mark.parametrize("way", ["new", "known", "deletion", "event", "draw"])
 async def test_nothing_without_its_event(
     store: PostgresTokenStore,
     tenant: str,
@@ -386,6 +387,8 @@ async def test_nothing_without_its_event(
 ) -> None:
     """PCI-DSS 10.2.1: the rows and the event become durable together or not at all."""
     [kept] = await put(store, tenant, make(tenant, ["x"]))
+    budgets = (Budget(None, tokens_per_day=5, subjects_per_day=5),)
+    draw = BudgetCharge(tenant, "asker", "chargeback", budgets, 1, frozenset({"a"}), AT)
 
     def trigger(function: str) -> str:
         if when == "insert":
@@ -405,6 +408,7 @@ async def test_nothing_without_its_event(
             "known": lambda: put(store, tenant, both),
             "deletion": lambda: store.delete(tenant, kept.tokens[0], event(tenant)),
             "event": lambda: store.append(event(tenant)),
+            "draw": lambda: store.append(event(tenant), draw),
         }
         with pytest.raises(VaultError) as caught:
             await attempts[way]()
@@ -413,6 +417,9 @@ async def test_nothing_without_its_event(
         assert tokens_of(superuser, tenant) == set(kept.tokens)
     record = (await store.fetch(tenant, kept.tokens))[kept.tokens[0]]
     assert record.subject is None
+    for table in ("budget_usage", "budget_subjects"):
+        counted = f"SELECT FROM strongroom.{table} WHERE tenant = %s"
+        assert superuser.execute(counted.encode(), [tenant]).fetchall() == []
     assert len(events_of(superuser, tenant)) == 1
     conclude: Conclude = _conclude_with(event(tenant))
     await store.store(tenant, [make(tenant, ["y"])], conclude)
