@@ -1,5 +1,6 @@
 """Rows and events as the use cases make them, for tests of the adapters beneath."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import psycopg
 
+from tests.conftest import DatabaseUrls
 from vault_service.adapters.postgres.token_store import PostgresTokenStore
 from vault_service.domain.access import Tags
 from vault_service.domain.catalog import TokenFormat
@@ -115,3 +117,18 @@ def events_of(connection: psycopg.Connection[Any], tenant: str) -> list[dict[str
         "SELECT body FROM strongroom.audit_events WHERE tenant = %s ORDER BY position", [tenant]
     )
     return [json.loads(bytes(body)) for (body,) in found]
+
+
+async def waits_for_a_lock(urls: DatabaseUrls) -> None:
+    """Return once a statement of the service waits for another transaction."""
+    async with await psycopg.AsyncConnection.connect(urls.superuser_url, autocommit=True) as own:
+        while True:
+            cursor = await own.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+                " AND wait_event_type = 'Lock'",
+                [urls.name],
+            )
+            row = await cursor.fetchone()
+            if row is not None and row[0] > 0:
+                return
+            await asyncio.sleep(0.01)
