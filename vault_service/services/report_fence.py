@@ -92,14 +92,18 @@ class JobFence:
         self, context: RequestContext, action: str, run_id: str | None = None
     ) -> OpenRun:
         """The run that the caller reads for: ``run_id``, or the one that the request named.
-        Raises ``access_denied``, recorded: ``no_run``, ``other_job``, ``not_running``; where
-        the requester lost the right, the run has failed by ``requester_denied``."""
-        runs = self._runs
+        Raises ``access_denied``, recorded: ``no_run``, and as :meth:`admit`."""
         if run_id is None:
             run_id = context.run
         if run_id is None:
-            raise await runs.refuse(context, action, "no_run", None)
-        run = await runs.load(context, run_id)
+            raise await self._runs.refuse(context, action, "no_run", None)
+        return await self.admit(context, action, await self._runs.load(context, run_id))
+
+    async def admit(self, context: RequestContext, action: str, run: Run) -> OpenRun:
+        """This run, which was loaded a moment ago, to whoever makes it. Raises
+        ``access_denied``, recorded: ``other_job``, ``not_running``; where the requester lost
+        the right, the run has failed by ``requester_denied``."""
+        runs = self._runs
         principal = context.principal
         definition = runs.definitions.get(run.report)
         if (

@@ -139,8 +139,8 @@ class ReportJobs:
                 if run.output_sha256 != result.output_sha256 or run.rows != result.rows:
                     raise await self._runs.refuse(context, REFUSED, "other_result", run)
                 return run
-            opened = await self._fence.enter(context, REFUSED, run_id)
-            run, definition = opened.run, opened.definition
+            # Of the run as it was looked at: another of the same may end it at any time.
+            definition = (await self._fence.admit(context, REFUSED, run)).definition
             if run.lease_holder != holder:
                 raise await self._runs.refuse(context, REFUSED, "lease_lost", run)
             await self._results.check(context, run, definition, result)

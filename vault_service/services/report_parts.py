@@ -165,7 +165,8 @@ class ReportParts:
                         context, REFUSED, "other_result", run, part=number
                     )
                 return await self._completed(context, run_id), part
-            run, definition, part = await self._held(context, run_id, number, holder)
+            # Of both as they were looked at: another of the same may end them at any time.
+            definition, part = await self._lease_of(context, run, part, number, holder)
             await self._results.check(context, run, definition, result)
             done = replace(_made(part, result), done=True, version=part.version + 1)
             more = {"output_sha256": result.output_sha256}
@@ -188,14 +189,27 @@ class ReportParts:
     ) -> tuple[Run, ReportDefinition, Part]:
         """The running run and the part that the holder has the lease of; with ``free``,
         also one that nobody has."""
-        opened = await self._fence.enter(context, REFUSED, run_id)
-        run = opened.run
+        run = await self._runs.load(context, run_id)
         part = await self._runs.parts.part(run.tenant, run.id, number)
+        definition, part = await self._lease_of(context, run, part, number, holder, free=free)
+        return run, definition, part
+
+    async def _lease_of(
+        self,
+        context: RequestContext,
+        run: Run,
+        part: Part | None,
+        number: int,
+        holder: str,
+        *,
+        free: bool = False,
+    ) -> tuple[ReportDefinition, Part]:
+        opened = await self._fence.admit(context, REFUSED, run)
         if part is None:
             raise await self._runs.refuse(context, REFUSED, "no_part", run)
         if part.done or not (part.lease_holder == holder or (free and part.lease_holder is None)):
             raise await self._runs.refuse(context, REFUSED, "lease_lost", run, part=number)
-        return run, opened.definition, part
+        return opened.definition, part
 
     async def _changed(
         self,
