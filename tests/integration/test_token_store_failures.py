@@ -114,6 +114,32 @@ async def test_a_caller_that_goes_away_takes_nobody_along(
     assert stored == recorded, "whatever was committed is recorded"
 
 
+async def test_a_deadlock_is_done_again(
+    urls: DatabaseUrls, store: PostgresTokenStore, tenant: str, superuser: psycopg.Connection[Any]
+) -> None:
+    """Somebody stores the same two values the other way round: PostgreSQL ends one of the two,
+    and no caller is told of it."""
+    batch = make(tenant, ["x", "y"])
+    assert batch.blind_indexes is not None
+    first, last = batch.blind_indexes
+    insert = (
+        "INSERT INTO strongroom.tokens (tenant, token, data_class, key_id, ciphertext,"
+        " blind_index, index_key_id, created_at) VALUES (%s, %s, 'pan', 7, '', %s, 8, now())"
+    )
+    async with await psycopg.AsyncConnection.connect(urls.superuser_url) as other:
+        # So that it is the store's transaction that is ended.
+        await other.execute("SET deadlock_timeout = '60s'")
+        await other.execute(insert, [tenant, f"tok_pan_{tenant}_last", last])
+        storing = asyncio.create_task(put(store, tenant, batch))
+        await asyncio.wait_for(waits_for_a_lock(urls), 30)
+        await other.execute(insert, [tenant, f"tok_pan_{tenant}_first", first])
+        await other.rollback()
+    [stored] = await storing
+    assert stored.tokens == batch.tokens
+    assert tokens_of(superuser, tenant) == set(batch.tokens)
+    assert len(events_of(superuser, tenant)) == 1
+
+
 @contextlib.contextmanager
 def refusing(superuser: psycopg.Connection[Any], how: Callable[[str], str]) -> Iterator[None]:
     superuser.execute(

@@ -14,7 +14,7 @@ import psycopg
 
 from vault_service.adapters.postgres import hot_path, statements, transaction
 from vault_service.adapters.postgres.binary import ByteaArray, TextArray
-from vault_service.adapters.postgres.calls import TRIES, call_repeatable
+from vault_service.adapters.postgres.calls import TRIES, ask_repeatable, call_repeatable
 from vault_service.adapters.postgres.commit_queue import CommitQueue
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.failures import (
@@ -102,17 +102,13 @@ class PostgresTokenStore:
     async def _select(
         self, tenant: str, statement: str, parameters: Sequence[object]
     ) -> Sequence[Sequence[Any]]:
-        for attempt in range(TRIES):
-            try:
-                async with self._database.hot_connection() as connection, connection.transaction():
-                    await connection.execute(statements.SET_TENANT, (tenant,), prepare=True)
-                    cursor = await connection.execute(
-                        statement, parameters, prepare=False, binary=True
-                    )
-                    return await cursor.fetchall()
-            except DRIVER_ERRORS as error:
-                _give_up_or_retry(error, attempt)
-        raise AssertionError("the last try returns or raises")
+        async def ask(connection: Connection) -> Sequence[Sequence[Any]]:
+            async with connection.transaction():
+                await connection.execute(statements.SET_TENANT, (tenant,), prepare=True)
+                cursor = await connection.execute(statement, parameters, prepare=False, binary=True)
+                return await cursor.fetchall()
+
+        return await ask_repeatable(self._database, ask)
 
     async def _read(self, works: Sequence[Read]) -> Sequence[Mapping[str, TokenRecord]]:
         tenant = works[0].tenant
@@ -180,9 +176,3 @@ class PostgresTokenStore:
             self._repeating |= classes
         else:
             self._repeating -= classes
-
-
-def _give_up_or_retry(error: BaseException, attempt: int) -> None:
-    """A pooled connection may have died since its last use; another may not have."""
-    if attempt == TRIES - 1 or not is_lost(error):
-        raise database_failure(error) from None
