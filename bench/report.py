@@ -48,8 +48,8 @@ def render(figures: Figures, arguments: argparse.Namespace) -> str:
         "Made by `make bench`. Ratios are what counts: both sides were measured in turn in",
         "one run on one machine, and the median of the rounds is quoted. The floor is",
         "PostgreSQL through psycopg alone from two processes, with rows of the same width,",
-        "the same two indexes, and the same batches: no HTTP, encryption, policy,",
-        "row-level security or audit.",
+        "indexes for the same columns, and the same batches: no HTTP, encryption, policy,",
+        "row-level security or audit. It is taken before the vault and again after it.",
         "",
         *machine(),
         f"- {arguments.rounds} rounds of {arguments.batches} batches of 1,000 and"

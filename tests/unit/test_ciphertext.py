@@ -92,6 +92,15 @@ def test_every_record_takes_a_nonce_of_its_own(length: int) -> None:
         _cipher().encrypt_all([VALUE], [TOKEN], (), bytes(length))
 
 
+@pytest.mark.parametrize("tokens", [[], [TOKEN, TOKEN]])
+def test_every_record_takes_a_token_of_its_own(tokens: list[str]) -> None:
+    with pytest.raises(ValueError, match="token"):
+        _cipher().encrypt_all([VALUE], tokens, (), NONCE)
+    record = _cipher().encrypt(VALUE, TOKEN, (), NONCE)
+    with pytest.raises(ValueError, match="token"):
+        _cipher().decrypt_all([record], tokens, ())
+
+
 @pytest.mark.parametrize("length", range(45))
 def test_a_record_cut_short_is_an_integrity_failure(length: int) -> None:
     record = _cipher().encrypt(VALUE, TOKEN, TAGS, NONCE)

@@ -10,6 +10,7 @@ that was moved, swapped or edited does not decrypt (PCI-DSS 3.5.1, 3.6.1).
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -25,6 +26,9 @@ MAX_KEY_AGE_DAYS: Final = 90
 _VERSION_NUMBER: Final = VERSION[0]
 _HEADER_LENGTH: Final = 1 + NONCE_LENGTH
 _MINIMUM_LENGTH: Final = _HEADER_LENGTH + 16
+_VERSION_OF: Final = itemgetter(0)
+_NONCE_OF: Final = itemgetter(slice(1, _HEADER_LENGTH))
+_SEALED_OF: Final = itemgetter(slice(_HEADER_LENGTH, None))
 _NO_TAGS: Final = hashlib.sha256(b"").digest()
 
 
@@ -98,18 +102,17 @@ class RecordCipher:
         """The records for ``values``, whose tokens have the same tags: what they share is
         looked up once. ``nonces``: 12 fresh random bytes a value, never reused;
         ``ValueError`` for another number of tokens or bytes."""
-        if len(nonces) != NONCE_LENGTH * len(values):
-            raise ValueError("each record takes a nonce of 12 bytes")
-        encrypt, prefixes, suffix = self._encrypt, self._prefixes, self._suffix(tags)
-        records: list[bytes] = []
-        at = 0
-        for value, token in zip(values, tokens, strict=True):
-            nonce = nonces[at : at + NONCE_LENGTH]
-            at += NONCE_LENGTH
-            encoded = token.encode()
-            aad = prefixes[len(encoded)] + encoded + suffix
-            records.append(VERSION + nonce + encrypt(nonce, value.encode(), aad))
-        return records
+        if len(tokens) != len(values) or len(nonces) != NONCE_LENGTH * len(values):
+            raise ValueError("each record takes a token and a nonce of 12 bytes")
+        parted = [nonces[at : at + NONCE_LENGTH] for at in range(0, len(nonces), NONCE_LENGTH)]
+        encoded = map(str.encode, values)
+        sealed = map(self._encrypt, parted, encoded, self._bound(tokens, tags))
+        return [VERSION + nonce + record for nonce, record in zip(parted, sealed, strict=True)]
+
+    def _bound(self, tokens: Sequence[str], tags: Tags) -> list[bytes]:
+        """The AAD of each token's record."""
+        prefixes, suffix = self._prefixes, self._suffix(tags)
+        return [prefixes[len(token)] + token + suffix for token in map(str.encode, tokens)]
 
     def decrypt(self, record: bytes, token: str, tags: Tags) -> str:
         """The value; :class:`IntegrityFailure` where the record is not this row's."""
@@ -123,20 +126,30 @@ class RecordCipher:
     ) -> list[str | None]:
         """:meth:`decrypt` for many records, whose tokens have the same tags; ``None`` for
         those that are not their row's, are cut short or have an unknown version."""
-        decrypt, prefixes, suffix = self._decrypt, self._prefixes, self._suffix(tags)
-        values: list[str | None] = []
-        for record, token in zip(records, tokens, strict=True):
-            if len(record) < _MINIMUM_LENGTH or record[0] != _VERSION_NUMBER:
-                values.append(None)
-                continue
-            encoded = token.encode()
-            aad = prefixes[len(encoded)] + encoded + suffix
-            with_tag = record[_HEADER_LENGTH:]
-            try:
-                values.append(decrypt(record[1:_HEADER_LENGTH], with_tag, aad).decode())
-            except (InvalidTag, UnicodeDecodeError):
-                values.append(None)
-        return values
+        if len(records) != len(tokens):
+            raise ValueError("each record has a token")
+        bound = self._bound(tokens, tags)
+        try:
+            return self._opened(records, bound)
+        except (InvalidTag, UnicodeDecodeError):
+            # One of them is not sound, or more: each is tried by itself.
+            return [self._opened_or_none(*one) for one in zip(records, bound, strict=True)]
+
+    def _opened(self, records: Sequence[bytes], bound: Sequence[bytes]) -> list[str | None]:
+        """The values of records with these AADs; ``InvalidTag`` or ``UnicodeDecodeError``
+        where one of them is not sound."""
+        if min(map(len, records), default=_MINIMUM_LENGTH) < _MINIMUM_LENGTH:
+            raise InvalidTag
+        if set(map(_VERSION_OF, records)) - {_VERSION_NUMBER}:
+            raise InvalidTag
+        values = map(self._decrypt, map(_NONCE_OF, records), map(_SEALED_OF, records), bound)
+        return [value.decode() for value in values]
+
+    def _opened_or_none(self, record: bytes, bound: bytes) -> str | None:
+        try:
+            return self._opened([record], [bound])[0]
+        except (InvalidTag, UnicodeDecodeError):
+            return None
 
 
 class _Prefixes(dict[int, bytes]):

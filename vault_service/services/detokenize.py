@@ -5,6 +5,7 @@ record in one transaction; only then is anything answered (PCI-DSS 7.2, 10.2.1.1
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from operator import attrgetter
 from typing import Final
 
@@ -217,14 +218,14 @@ class Detokenize:
                 fail(result, group.denied)
 
     async def _decrypt(self, tenant: str, group: Group) -> None:
-        # Most batches were encrypted under one key, all under a few.
-        for key_id in dict.fromkeys(map(_KEY_ID, group.records)):
-            results = [
-                result
-                for result, record in zip(group.results, group.records, strict=True)
-                if record.key_id == key_id
-            ]
-            records = [record for record in group.records if record.key_id == key_id]
+        key_ids = dict.fromkeys(map(_KEY_ID, group.records))
+        for key_id in key_ids:
+            results, records = group.results, group.records
+            # Most batches were encrypted under one key, all under a few.
+            if len(key_ids) > 1:
+                own = [record.key_id == key_id for record in group.records]
+                results = list(compress(results, own))
+                records = list(compress(records, own))
             try:
                 cipher = await self._keyring.decrypting(tenant, group.data_class, key_id)
             except VaultError as error:

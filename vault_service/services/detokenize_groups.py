@@ -13,6 +13,7 @@ from vault_service.domain.tokens import TokenRecord
 from vault_service.services.items import INTEGRITY, ItemError, RevealedItem
 from vault_service.services.recording import outcome_of
 
+_ERROR: Final = attrgetter("error")
 _TOKEN: Final = attrgetter("token")
 _SUBJECT: Final = attrgetter("subject")
 
@@ -55,13 +56,12 @@ def event_groups(
     """What the audit event says of the items: one entry for those that were decided and
     ended alike; tokens that were not found are only counted, for they may be anything."""
     found: list[EventGroup] = []
-    told: set[int] = set()
     for group in groups:
-        told.update([result.index for result in group.results])
         ends: dict[ItemError | None, list[TokenRecord]] = {}
-        if any(result.error is not None for result in group.results):
-            for result, record in zip(group.results, group.records, strict=True):
-                ends.setdefault(result.error, []).append(record)
+        errors = list(map(_ERROR, group.results))
+        if errors.count(None) < len(errors):
+            for error, record in zip(errors, group.records, strict=True):
+                ends.setdefault(error, []).append(record)
         else:
             ends[None] = group.records
         for error, records in ends.items():
@@ -85,9 +85,11 @@ def event_groups(
                 )
             )
     failures: dict[Code, int] = {}
-    for result in results:
-        if result.error is not None and result.index not in told:
-            failures[result.error.code] = failures.get(result.error.code, 0) + 1
+    if sum(len(group.results) for group in groups) < len(results):
+        told = {result.index for group in groups for result in group.results}
+        for result in results:
+            if result.error is not None and result.index not in told:
+                failures[result.error.code] = failures.get(result.error.code, 0) + 1
     found.extend(
         EventGroup(outcome=outcome_of(code), code=code, count=count)
         for code, count in failures.items()

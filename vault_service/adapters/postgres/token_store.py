@@ -112,10 +112,10 @@ class PostgresTokenStore:
 
     async def _read(self, works: Sequence[Read]) -> Sequence[Mapping[str, TokenRecord]]:
         tenant = works[0].tenant
+        if len(works) == 1:
+            return [await self._fetch(tenant, works[0].tokens)]
         wanted = list(dict.fromkeys(token for work in works for token in work.tokens))
         found = await self._fetch(tenant, wanted)
-        if len(works) == 1:
-            return [found]
         return [{t: found[t] for t in work.tokens if t in found} for work in works]
 
     async def _fetch(self, tenant: str, tokens: Sequence[str]) -> dict[str, TokenRecord]:
