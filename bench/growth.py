@@ -1,6 +1,6 @@
 """What a token costs in a large table beside a small one.
 
-The large table is filled directly with rows as wide as the vault's, since filling it
+The large table is filled directly with rows like the vault's, since filling it
 through the vault would take longer and measure nothing more.
 """
 
@@ -62,7 +62,7 @@ def measure(folder: Path, large: int) -> dict[str, float]:
         at_last.vacuum()
         values = card_numbers(_ROUNDS)
         _rate(service, values, _WARM_UP_LARGE)
-        rates = []
+        rates: list[dict[str, float]] = []
         for number in range(_ROUNDS):
             # Each time anew, or the small table would grow large.
             small_table.execute("TRUNCATE strongroom.tokens CASCADE")
@@ -70,14 +70,13 @@ def measure(folder: Path, large: int) -> dict[str, float]:
             small_table.execute("VACUUM ANALYZE strongroom.tokens")
             _rate(beside, values, _WARM_UP)
             # Which comes first alternates, so that neither always meets the warmer machine.
-            turn = (beside, service) if number % 2 else (service, beside)
-            found = {id(one): _rate(one, values, _BATCHES) for one in turn}
-            rates.append((found[id(beside)], found[id(service)]))
+            turn = [("small", beside), ("large", service)][:: 1 if number % 2 else -1]
+            rates.append({name: _rate(one, values, _BATCHES) for name, one in turn})
     return {
-        "small": statistics.median(small for small, _ in rates),
-        "large": statistics.median(full for _, full in rates),
+        "small": statistics.median(found["small"] for found in rates),
+        "large": statistics.median(found["large"] for found in rates),
         "rows": float(large),
-        "cost": statistics.median(small / full for small, full in rates),
+        "cost": statistics.median(found["small"] / found["large"] for found in rates),
     }
 
 
