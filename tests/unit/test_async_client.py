@@ -2,21 +2,14 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.fakes.scripted_server import DROP, Reply, ScriptedServer, Seen, problem
-from tests.fakes.vault_over_http import MemoryVault
 from vault_service.client import AsyncClient, BatchError, Client, Credentials, RequestRefused, Retry
 
 FAST = Retry(first=0.001, longest=0.002, deadline=10.0)
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer(MemoryVault()) as running:
-        yield running
 
 
 @pytest.fixture

@@ -28,6 +28,13 @@ def test_a_fixed_token_cannot_be_renewed() -> None:
     assert credentials.current() == "srk_x"
 
 
+@pytest.mark.parametrize("token", ["two words", "line\nbreak", "näme", "\x00"])
+def test_a_credential_that_is_no_header_is_refused(token: str) -> None:
+    with pytest.raises(ClientMisconfigured) as caught:
+        Credentials(token).current()
+    assert token not in str(caught.value)
+
+
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
