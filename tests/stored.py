@@ -132,3 +132,16 @@ async def waits_for_a_lock(urls: DatabaseUrls) -> None:
             if row is not None and row[0] > 0:
                 return
             await asyncio.sleep(0.01)
+
+
+async def sessions_ended(own: psycopg.AsyncConnection[Any]) -> None:
+    """Return once ``own`` is the one session of its database: closed ones end when they get
+    to it, and what they counted in the server's statistics is whole only then."""
+    while True:
+        cursor = await own.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        if await cursor.fetchone() == (0,):
+            return
+        await asyncio.sleep(0.01)

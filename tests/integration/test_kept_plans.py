@@ -4,15 +4,16 @@ A new installation is loaded within minutes, before PostgreSQL has counted any r
 read the whole table for each value then would take longer with every one.
 """
 
+import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.conftest import DatabaseUrls
-from tests.stored import Counted, index, make, put
+from tests.stored import Counted, index, make, put, sessions_ended
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.adapters.postgres.token_store import PostgresTokenStore
@@ -32,11 +33,13 @@ SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'to
 
 
 @pytest.fixture
-def owner(empty_database: DatabaseUrls) -> Iterator[psycopg.Connection[Any]]:
-    upgrade(empty_database.migrator_url)
-    with psycopg.connect(empty_database.superuser_url, autocommit=True) as connection:
+async def owner(empty_database: DatabaseUrls) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    await asyncio.to_thread(upgrade, empty_database.migrator_url)
+    async with await psycopg.AsyncConnection.connect(
+        empty_database.superuser_url, autocommit=True
+    ) as connection:
         # Its own counting would put things right some time, and hide what is looked for.
-        connection.execute("ALTER TABLE strongroom.tokens SET (autovacuum_enabled = false)")
+        await connection.execute("ALTER TABLE strongroom.tokens SET (autovacuum_enabled = false)")
         yield connection
 
 
@@ -59,7 +62,7 @@ async def _stored_again(store: PostgresTokenStore, names: list[str]) -> object:
 
 @pytest.mark.parametrize("reading", [_fetched, _found, _stored_again])
 async def test_no_read_of_the_hot_path_looks_at_every_row(
-    empty_database: DatabaseUrls, owner: psycopg.Connection[Any], reading: Reading
+    empty_database: DatabaseUrls, owner: psycopg.AsyncConnection[Any], reading: Reading
 ) -> None:
     database = Database(empty_database.app_url, hot_connections=1)
     await database.open()
@@ -70,14 +73,15 @@ async def test_no_read_of_the_hot_path_looks_at_every_row(
         for _ in range(_OFTEN):
             await reading(store, names[:2])
         await put(store, "main", make("main", names[2:]))
-        owner.execute(_FILL, [_ROWS])
-        owner.execute("SELECT pg_stat_force_next_flush()")
-        before = owner.execute(_READ).fetchone()
+        await owner.execute(_FILL, [_ROWS])
+        await owner.execute("SELECT pg_stat_force_next_flush()")
+        before = await (await owner.execute(_READ)).fetchone()
         for _ in range(3):
             await reading(store, names)
     finally:
-        await database.close()  # its sessions tell what they read at their end
-    after = owner.execute(_READ).fetchone()
+        await database.close()
+    await sessions_ended(owner)
+    after = await (await owner.execute(_READ)).fetchone()
     assert before is not None
     assert after is not None
     assert after[0] - before[0] < _ROWS
