@@ -12,7 +12,6 @@ from typing import Final
 from vault_service.domain.access import Action, Tags
 from vault_service.domain.catalog import Catalog
 from vault_service.domain.errors import Code, IntegrityFailure, VaultError
-from vault_service.domain.events import AuditEvent, EventGroup
 from vault_service.domain.masking import reveal_form
 from vault_service.domain.metadata import check_text, fit_to_ask
 from vault_service.domain.ports import BudgetCharge, BudgetStore, TokenStore
@@ -100,7 +99,14 @@ class Detokenize:
         if opened is not None:
             await opened.count([record.token for record in shown(groups)])
         charge = self._charge(context, purpose, groups) if budgets else None
-        event = self._event(context, command, purpose, event_groups(groups, results, left))
+        event = self._recorder.event(
+            context,
+            Action.DETOKENIZE,
+            event_groups(groups, results, left),
+            item_count=len(command.items),
+            purpose=purpose,
+            case=command.case,
+        )
         try:
             await self._store.append(event, charge)
         except VaultError as error:
@@ -112,7 +118,7 @@ class Detokenize:
             for result in results:
                 if result.error is None:
                     fail(result, over)
-            event = self._event(context, command, purpose, event_groups(groups, results, left))
+            event = self._recorder.other_end(event, event_groups(groups, results, left))
             await self._store.append(event)
             error.event_id = event.id
             raise
@@ -133,22 +139,6 @@ class Detokenize:
             len({record.token for record in revealed}),
             frozenset(r.subject for r in revealed if r.subject is not None),
             context.at,
-        )
-
-    def _event(
-        self,
-        context: RequestContext,
-        command: DetokenizeCommand,
-        purpose: str,
-        groups: Sequence[EventGroup],
-    ) -> AuditEvent:
-        return self._recorder.event(
-            context,
-            Action.DETOKENIZE,
-            groups,
-            item_count=len(command.items),
-            purpose=purpose,
-            case=command.case,
         )
 
     def _sort(

@@ -85,6 +85,11 @@ class Recorder:
             detail=detail or {},
         )
 
+    @staticmethod
+    def other_end(event: AuditEvent, groups: Sequence[EventGroup]) -> AuditEvent:
+        """``event``, which could not be recorded, with what came of the items in the end."""
+        return replace(event, outcome=_outcome(groups, None), groups=tuple(groups))
+
     def refusal(
         self,
         context: RequestContext,
