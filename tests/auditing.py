@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import httpx2
 
-from tests.serving import Caller, Server
+from tests.calling import Caller
+from tests.serving import Server
 from tests.synthetic import cards
 from vault_service.domain.notes import VerifierKey
 from vault_service.verifier.bundles import BundleReport, verify_bundle

@@ -29,7 +29,7 @@ settings.register_profile("strongroom", max_examples=times(100, 5000), deadline=
 settings.load_profile("strongroom")
 
 # The fixtures server, serve and serve_module; authority, secured_postgres and production.
-pytest_plugins = ("tests.serving", "tests.secured")
+pytest_plugins = ("tests.fresh_services", "tests.secured")
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _numbers = itertools.count(1)

@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx2
 
-from tests.serving import Caller, Server
+from tests.calling import Caller
+from tests.serving import Server
 
 PURPOSE = "data_quality"
 _PART = 5_000

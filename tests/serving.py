@@ -1,8 +1,6 @@
 """The real service for tests: its own processes, its own database, its own home.
 
-``server`` is one ordinary service for the session; share it where a test leaves nothing
-behind that could disturb another. ``serve`` starts more, each on a fresh database, with
-other settings where a test needs them::
+Tests get theirs from the fixtures of ``fresh_services.py``::
 
     def test_something(serve: Serve) -> None:
         server = serve(workers=2, environment={"STRONGROOM_...": "..."})
@@ -16,8 +14,6 @@ What runs is ``strongroom serve`` itself. Its standard output and error go to fi
 
 import asyncio
 import contextlib
-import itertools
-import json
 import os
 import re
 import signal
@@ -25,7 +21,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,76 +29,18 @@ from typing import Any, Final, Protocol, TypeVar
 
 import httpx2
 import psycopg
-import pytest
 
+from tests.calling import Caller
 from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERUSER, free_port
-from vault_service.adapters.postgres.migrate import upgrade
+from vault_service.adapters.postgres.embedded_state import free_port
 from vault_service.bootstrap import open_services
 from vault_service.settings import load
 
 ROOT: Final = Path(__file__).parents[1]
 START_SECONDS: Final = 120.0
-_SERVE: Final = "from vault_service.cli.service import serve; serve()"
-_numbers = itertools.count(1)
+SERVICE: Final = "from vault_service.cli.service import serve; serve()"
 T = TypeVar("T")
 C = TypeVar("C", bound="Closed")
-
-
-class Caller:
-    """One principal's way to call a server: JSON in, an ``httpx2.Response`` out.
-
-    ``credential`` is what follows ``Bearer``; ``None`` for a caller without one. The
-    connection is kept open; where calls must spread over workers, use several callers.
-    """
-
-    def __init__(self, url: str, credential: str | None = None) -> None:
-        headers = {} if credential is None else {"Authorization": f"Bearer {credential}"}
-        self.credential = credential
-        self.client = httpx2.Client(base_url=url, headers=headers, timeout=60.0)
-
-    def get(self, path: str, **options: Any) -> httpx2.Response:
-        return self.client.get(path, **options)
-
-    def delete(self, path: str, **options: Any) -> httpx2.Response:
-        return self.client.delete(path, **options)
-
-    def post(self, path: str, body: object, **options: Any) -> httpx2.Response:
-        """Post ``body`` as JSON; ``bytes`` go as they are, as JSON unless headers differ."""
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", **options.pop("headers", {})}
-        return self.client.post(path, content=content, headers=headers, **options)
-
-    def tokenize(self, data_class: str, values: list[str], **fields: Any) -> list[str]:
-        """The tokens of ``values``; ``fields`` (subject, tags, …) go into every item."""
-        items = [{"data_class": data_class, "value": value, **fields} for value in values]
-        answer = self.post("/v1/tokenize", {"items": items})
-        assert answer.status_code == 200, answer.text
-        return [item["token"] for item in answer.json()["items"]]
-
-    def detokenize(
-        self, tokens: list[str], purpose: str, form: str = "plain", **fields: Any
-    ) -> httpx2.Response:
-        items = [{"token": token, "form": form} for token in tokens]
-        return self.post("/v1/detokenize", {"purpose": purpose, "items": items, **fields})
-
-    def events(self, **filters: Any) -> list[dict[str, Any]]:
-        """All audit events that match, newest first (``since`` and ``until`` stand for
-        ``from`` and ``to``); for callers who may read them."""
-        names = {"since": "from", "until": "to"}
-        query = {names.get(name, name): str(value) for name, value in filters.items()}
-        found: list[dict[str, Any]] = []
-        while True:
-            answer = self.get("/v1/audit/events", params=query)
-            assert answer.status_code == 200, answer.text
-            page = answer.json()
-            found += page["events"]
-            if page["next_cursor"] is None:
-                return found
-            query["cursor"] = page["next_cursor"]
-
-    def close(self) -> None:
-        self.client.close()
 
 
 class Closed(Protocol):
@@ -122,7 +60,7 @@ class Server:
     superuser_url: str = field(repr=False)
     workers: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
-    program: str = _SERVE
+    program: str = SERVICE
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     _keys: dict[str, str] = field(default_factory=dict, repr=False)
@@ -324,7 +262,7 @@ class Serve(Protocol):
         workers: int = 1,
         environment: Mapping[str, str] | None = None,
         start: bool = True,
-        program: str = _SERVE,
+        program: str = SERVICE,
     ) -> Server: ...
 
 
@@ -333,72 +271,3 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     asked for from inside another loop too."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
-
-
-def new_server(
-    postgres: EmbeddedPostgres,
-    directory: Path,
-    *,
-    workers: int = 1,
-    environment: Mapping[str, str] | None = None,
-    program: str = _SERVE,
-) -> Server:
-    """A server on a fresh, migrated database, not yet started."""
-    name = f"served_{next(_numbers)}"
-    urls = postgres.create_database(name)
-    upgrade(urls[MIGRATOR])
-    return Server(
-        postgres,
-        name,
-        directory,
-        urls[APP],
-        urls[SUPERUSER],
-        workers=workers,
-        environment=environment or {},
-        program=program,
-    )
-
-
-@contextlib.contextmanager
-def _serving(postgres: EmbeddedPostgres, fresh: Callable[[], Path]) -> Iterator[Serve]:
-    with contextlib.ExitStack() as closing:
-
-        def serve(
-            *,
-            workers: int = 1,
-            environment: Mapping[str, str] | None = None,
-            start: bool = True,
-            program: str = _SERVE,
-        ) -> Server:
-            server = new_server(
-                postgres, fresh(), workers=workers, environment=environment, program=program
-            )
-            closing.callback(server.close)
-            return server.start() if start else server
-
-        yield serve
-
-
-@pytest.fixture(scope="session")
-def server(
-    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """One service with two workers for the whole session; leave no trace that matters."""
-    with _serving(postgres, lambda: tmp_path_factory.mktemp("server")) as serve:
-        yield serve(workers=2)
-
-
-@pytest.fixture
-def serve(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Starts services of the test's own."""
-    with _serving(postgres, lambda: tmp_path_factory.mktemp("server")) as serve:
-        yield serve
-
-
-@pytest.fixture(scope="module")
-def serve_module(
-    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Serve]:
-    """Starts services that all tests of one module share."""
-    with _serving(postgres, lambda: tmp_path_factory.mktemp("server")) as serve:
-        yield serve

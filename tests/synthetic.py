@@ -1,7 +1,11 @@
 """Synthetic values for tests: seeded, so that a failure repeats, and nobody's."""
 
+import csv
 import random
+from pathlib import Path
 from typing import Final
+
+from mimesis import Generic, Locale
 
 VISA: Final = "4111111111111111"
 """The card number that every processor publishes for tests."""
@@ -26,3 +30,14 @@ def cards(count: int, seed: int) -> list[str]:
         body = "4" + "".join(source.choices("0123456789", k=14))
         found[body + luhn_digit(body)] = None
     return list(found)
+
+
+def people(path: Path, count: int) -> Path:
+    """A CSV file at ``path``: ``count`` people with their number, e-mail address and city."""
+    fake = Generic(Locale.EN, seed=7)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "email", "city"])
+        for number in range(count):
+            writer.writerow([number, f"{number}{fake.person.email()}", fake.address.city()])
+    return path

@@ -5,7 +5,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.serving import Caller, Server
+from tests.calling import Caller
+from tests.serving import Server
 from tests.synthetic import cards
 
 ARROW = {"Content-Type": "application/vnd.apache.arrow.stream"}

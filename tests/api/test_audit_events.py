@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.serving import Caller, Serve, Server
+from tests.calling import Caller
+from tests.serving import Serve, Server
 from tests.synthetic import cards
 from vault_service.domain.tokens import new_opaque
 

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.api.hostile import CANARY, assert_never_kept, echoes_nothing, item, one
-from tests.serving import Caller, Serve, Server
+from tests.calling import Caller
+from tests.serving import Serve, Server
 from tests.soak import times
 
 ROUTES = ["tokenize", "detokenize", "lookup", "policy/explain"]

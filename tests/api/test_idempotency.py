@@ -7,7 +7,8 @@ from typing import Any
 
 import psycopg
 
-from tests.serving import Caller, Server
+from tests.calling import Caller
+from tests.serving import Server
 from tests.synthetic import cards
 
 

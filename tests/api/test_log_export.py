@@ -15,7 +15,8 @@ from tests.auditing import (
     tokenize,
     verified,
 )
-from tests.serving import Caller, Serve, Server
+from tests.calling import Caller
+from tests.serving import Serve, Server
 from tests.synthetic import cards
 from vault_service.domain.checkpoints import open_checkpoint
 from vault_service.domain.notes import VerifierKey

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from tests.auditing import pinned_key, proof, tokenize, until
-from tests.serving import Caller, Serve, Server
+from tests.calling import Caller
+from tests.serving import Serve, Server
 from tests.stored import event, put_directly
 from vault_service.adapters.postgres.log_statements import LOCK
 from vault_service.verifier.findings import Verdict

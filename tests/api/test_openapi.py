@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import Caller, Serve, Server
+from tests.calling import Caller
+from tests.serving import Serve, Server
 from tests.soak import times
 
 RUN_VERBS = (

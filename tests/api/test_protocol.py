@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.serving import Caller, Serve, Server
+from tests.calling import Caller
+from tests.serving import Serve, Server
 from tests.synthetic import VISA
 
 ROUTES = [

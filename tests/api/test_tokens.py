@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.serving import Caller, Server
+from tests.calling import Caller
+from tests.serving import Server
 from tests.synthetic import cards
 from vault_service.domain.tokens import new_opaque
 

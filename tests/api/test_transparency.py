@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tests.auditing import pinned_key, proof, recorded, tokenize
-from tests.serving import Caller, Serve, Server
+from tests.calling import Caller
+from tests.serving import Serve, Server
 from tests.synthetic import cards
 from vault_service.domain.checkpoints import open_checkpoint
 from vault_service.domain.notes import VerifierKey

@@ -23,7 +23,8 @@ from tests.attacks.canaries import (
     word,
     wrong_pan,
 )
-from tests.serving import Caller, Server
+from tests.calling import Caller
+from tests.serving import Server
 from vault_service.domain.columns import MEDIA_TYPE as ARROW
 
 

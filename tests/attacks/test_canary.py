@@ -6,17 +6,12 @@ of traces keep (PCI-DSS 3.4.1, 3.5.1, 10.3.1; OWASP ASVS 5 16.2.5). The database
 it can: every statement with every parameter.
 """
 
-import contextlib
-import gzip
 import json
-import os
 import shutil
-import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,10 +20,13 @@ import psycopg
 import pytest
 
 from tests.attacks import barrage
-from tests.attacks.canaries import PAN, PURPOSE, WORD, batch, item, pan, spaced, word
+from tests.attacks.canaries import PAN, WORD
 from tests.attacks.dumps import dump, tables
+from tests.attacks.failing_database import database_errors, database_gone
+from tests.attacks.kept_places import Collector, Kept, group, process, shared_counts
 from tests.attacks.needles import Sweep, leaves, writings
-from tests.serving import Server, new_server
+from tests.fresh_services import new_server
+from tests.serving import Server
 from vault_service.adapters.postgres.embedded import EmbeddedPostgres
 
 CONTROL_PAN: Final = "4539148803"
@@ -48,41 +46,9 @@ _DATABASE_SETTINGS: Final = {
 }
 
 
-@dataclass
-class Kept:
-    """Everything that was found kept after the canaries had passed."""
-
-    answers: list[httpx2.Response] = field(default_factory=list)
-    raw_answers: list[bytes] = field(default_factory=list)
-    outputs: dict[str, bytes] = field(default_factory=dict)
-    processes: dict[str, bytes] = field(default_factory=dict)
-    metrics: dict[str, bytes] = field(default_factory=dict)
-    traces: dict[str, bytes] = field(default_factory=dict)
-    dumps: dict[str, bytes] = field(default_factory=dict)
-    rows: dict[str, bytes] = field(default_factory=dict)
-    log: bytes = b""
-    folders: list[Path] = field(default_factory=list)
-    data: Path = Path()
-
-
-class _Collector(BaseHTTPRequestHandler):
-    """Takes what an OTLP exporter sends."""
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        if self.headers.get("content-encoding") == "gzip":
-            body = gzip.decompress(body)
-        self.server.bodies.append(body)  # type: ignore[attr-defined]
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing on stderr."""
-
-
 @pytest.fixture(scope="module")
 def collector() -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Collector) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
         server.bodies = []  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -133,17 +99,17 @@ def kept(
         for answers, raw_answers in threads.map(_attack, servers.values()):
             kept.answers += answers
             kept.raw_answers += raw_answers
-    kept.answers += _database_gone(cluster, servers["plain"])
+    kept.answers += database_gone(cluster, servers["plain"])
     for name, server in servers.items():
         server.wait()
         kept.metrics[name] = server.caller(None).get("/metrics").content
         assert server.process is not None
-        pids = _group(server.process.pid)
+        pids = group(server.process.pid)
         for pid in pids:
-            kept.processes |= _process(pid)
+            kept.processes |= process(pid)
         _plant(server)
         server.query("ANALYZE")
-        shared = _shared_counts(pids)
+        shared = shared_counts(pids)
         if shared is not None:
             kept.folders.append(shutil.copytree(shared, server.directory / "counts"))
         server.stop()
@@ -166,113 +132,7 @@ def _attack(server: Server) -> tuple[list[httpx2.Response], list[bytes]]:
     answers += barrage.headers(server) + barrage.urls(server)
     answers += barrage.credentials(server, server.key("load-tester"))
     raw_answers = barrage.broken_http(server)
-    return answers + _database_errors(server), raw_answers
-
-
-def _database_errors(server: Server) -> list[httpx2.Response]:
-    """What the database refuses, and what nobody foresaw."""
-    tester = server.caller("load-tester")
-    answers = []
-
-    def post(data_class: str, value: str) -> None:
-        body = batch(item(data_class=data_class, value=value, subject="cus_9"))
-        answers.append(tester.post("/v1/tokenize", body))
-        asked = {"data_class": data_class, "value": value}
-        answers.append(tester.post("/v1/lookup", asked))
-
-    for table in ("tokens", "audit_events"):
-        server.query(
-            "CREATE FUNCTION strongroom.fail() RETURNS trigger LANGUAGE plpgsql AS"
-            " 'BEGIN RAISE EXCEPTION ''no: %'', NEW; END';"
-            f" CREATE TRIGGER fail BEFORE INSERT ON strongroom.{table}"
-            " FOR EACH ROW EXECUTE FUNCTION strongroom.fail()"
-        )
-        post("pan", pan())
-        post("person_name", word())
-        server.query(f"DROP TRIGGER fail ON strongroom.{table}; DROP FUNCTION strongroom.fail()")
-    server.query("ALTER TABLE strongroom.tokens RENAME COLUMN ciphertext TO elsewhere")
-    post("pan", spaced())
-    post("free_text", f"{word()} {pan()}")
-    server.query("ALTER TABLE strongroom.tokens RENAME COLUMN elsewhere TO ciphertext")
-    value = pan()
-    [token] = tester.tokenize("pan", [value])
-    server.query("ALTER TABLE strongroom.tokens ALTER COLUMN expires_at TYPE text")
-    server.query("UPDATE strongroom.tokens SET expires_at = 'soon' WHERE token = %s", token)
-    _hang_up(server)
-    answers.append(tester.post("/v1/lookup", {"data_class": "pan", "value": value}))
-    answers.append(tester.post("/v1/detokenize", batch({"token": token}, purpose=PURPOSE)))
-    server.query("UPDATE strongroom.tokens SET expires_at = NULL WHERE token = %s", token)
-    server.query(
-        "ALTER TABLE strongroom.tokens"
-        " ALTER COLUMN expires_at TYPE timestamptz USING expires_at::timestamptz"
-    )
-    _hang_up(server)
-    post("pan", pan())
-    assert {500, 503} <= {answer.status_code for answer in answers}
-    assert b"unexpected_error" in server.stderr.read_bytes()
-    return answers
-
-
-def _hang_up(server: Server) -> None:
-    """Close the service's connections under its hands."""
-    server.query(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE usename <> current_user AND datname = current_database()"
-    )
-
-
-def _database_gone(cluster: EmbeddedPostgres, server: Server) -> list[httpx2.Response]:
-    """Requests while there is no database, cut off in the middle of their work."""
-    pid = int((cluster.home / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0])
-    tester = server.caller("load-tester")
-    answers: list[httpx2.Response] = []
-
-    def ask() -> None:
-        caller = server.caller("load-tester")
-        bodies = [batch(*[item(value=pan())] * 20) for _ in range(20)]
-        answers.extend(caller.post("/v1/tokenize", body) for body in bodies)
-
-    server.key("load-tester")
-    asking = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in asking:
-        thread.start()
-    os.kill(pid, signal.SIGQUIT)
-    for thread in asking:
-        thread.join()
-    bodies = (batch(item(value=pan())), batch({"token": pan()}, purpose=PURPOSE))
-    for path, body in zip(("/v1/tokenize", "/v1/detokenize"), bodies, strict=True):
-        answers.append(tester.post(path, body))
-    answers.append(tester.post("/v1/lookup", {"data_class": "pan", "value": pan()}))
-    assert 503 in {answer.status_code for answer in answers}
-    cluster.ensure_running()
-    return answers
-
-
-def _group(leader: int) -> list[int]:
-    """The processes of the group that ``leader`` leads."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            if os.getpgid(int(folder.name)) == leader:
-                found.append(int(folder.name))
-    return found
-
-
-def _process(pid: int) -> dict[str, bytes]:
-    """What the machine shows of a process; its environment not even to its own user."""
-    found = {f"{pid} cmdline": Path(f"/proc/{pid}/cmdline").read_bytes()}
-    with contextlib.suppress(PermissionError):
-        found[f"{pid} environ"] = Path(f"/proc/{pid}/environ").read_bytes()
-    return found
-
-
-def _shared_counts(pids: list[int]) -> Path | None:
-    """Where these workers count together."""
-    for folder in Path("/dev/shm").glob("strongroom-metrics-*"):
-        with contextlib.suppress(OSError):
-            if any(path.stem.endswith(f"_{pid}") for path in folder.iterdir() for pid in pids):
-                return folder
-    return None
+    return answers + database_errors(server), raw_answers
 
 
 def _plant(server: Server) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.calling import Caller
 from tests.reporting import (
     COLUMNS,
     PROGRAM,
@@ -20,7 +21,7 @@ from tests.reporting import (
     running,
     stored,
 )
-from tests.serving import ROOT, Caller, Serve, Server
+from tests.serving import ROOT, Serve, Server
 from tests.synthetic import cards
 from vault_service.client import RequestRefused
 from vault_service.client.report_run import RunClient

@@ -11,7 +11,8 @@ from tests.attacks.tampered_rows import (
     swap,
     tokenize,
 )
-from tests.serving import Caller, Server
+from tests.calling import Caller
+from tests.serving import Server
 
 
 def test_swapped_blind_indexes(vault: Server, caller: Caller) -> None:

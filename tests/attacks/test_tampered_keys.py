@@ -3,7 +3,8 @@
 import itertools
 
 from tests.attacks.tampered_rows import CARDS, PURPOSE, event_of, shows_nothing
-from tests.serving import Caller, Serve, Server, run
+from tests.calling import Caller
+from tests.serving import Serve, Server, run
 from vault_service.bootstrap import open_services
 from vault_service.settings import load
 

@@ -25,7 +25,8 @@ from tests.attacks.tampered_rows import (
     swap,
     tokenize,
 )
-from tests.serving import Caller, Serve, Server
+from tests.calling import Caller
+from tests.serving import Serve, Server
 
 
 def test_swapped_ciphertexts(vault: Server, caller: Caller) -> None:

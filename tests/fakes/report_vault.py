@@ -12,18 +12,17 @@ import json
 import secrets
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from reporting_jobs.definitions import definitions
+from tests.fakes.leased_runs import SEALED, FakeLease, FakePart, FakeRun, new_run
 from tests.fakes.scripted_server import Reply, ScriptedServer, Seen, problem
 from vault_service.domain.notes import VerifierKey, sign_line
 from vault_service.domain.report_notes import PartOrder, WorkOrder, read_order
@@ -32,46 +31,6 @@ from vault_service.domain.reports import canonical
 
 PAGE = 1000
 _ORIGIN = "test.log"
-_SEALED = ("rows", "output_sha256", "output_bytes", "output_location")
-
-
-@dataclass
-class FakeLease:
-    """Who makes a run, or a part of one, and what came of it so far."""
-
-    order: str
-    holder: str | None = None
-    lease_until: float = 0.0
-    attempts: int = 0
-    sealed: dict[str, Any] | None = None
-    released: list[str] = field(default_factory=list)
-
-    def take(self, holder: str, seconds: float) -> bool:
-        """Lease it; whether nobody else has it."""
-        now = datetime.now(UTC).timestamp()
-        if self.holder not in (None, holder) and now < self.lease_until:
-            return False
-        self.holder, self.attempts = holder, self.attempts + 1
-        self.lease_until = now + seconds
-        return True
-
-
-@dataclass
-class FakePart(FakeLease):
-    """A part as the fake keeps it: of ``tokens``."""
-
-    number: int = 0
-    tokens: list[str] = field(default_factory=list)
-    done: bool = False
-
-
-@dataclass
-class FakeRun(FakeLease):
-    """A run as the fake keeps it."""
-
-    info: dict[str, Any] = field(default_factory=dict)
-    finishes: list[dict[str, Any]] = field(default_factory=list)
-    parts: list[FakePart] = field(default_factory=list)
 
 
 class ReportVault(ScriptedServer):
@@ -132,21 +91,8 @@ class ReportVault(ScriptedServer):
             requester="compliance-officer",
             expires_at=(now + timedelta(days=1)).isoformat(),
         )
-        told = msgspec.to_builtins(order)
-        info = {
-            **{name: told[name] for name in ("report", "purpose", "template_hash", "period")},
-            **{name: told[name] for name in ("format", "recipient", "row_cap", "requester")},
-            "id": order.run,
-            "state": "approved",
-            "parameters": given,
-            "requested_at": now.isoformat(),
-            "expires_at": order.expires_at,
-            "updated_at": now.isoformat(),
-            "needs_approval": True,
-            "binding": {},
-        }
         note = self.sign(order.text())
-        self.runs[order.run] = FakeRun(note, info=info)
+        self.runs[order.run] = new_run(order, note, given, requested_at=now)
         return note
 
     def run_of(self, order: str) -> FakeRun:
@@ -185,7 +131,7 @@ class ReportVault(ScriptedServer):
     def _listed(self, query: dict[str, list[str]]) -> Reply:
         with self._state:
             found = [
-                self._told(run).json
+                run.told()
                 for run in self.runs.values()
                 if run.info["report"] in query["report"] and run.info["state"] in query["state"]
             ]
@@ -206,7 +152,7 @@ class ReportVault(ScriptedServer):
         with self._state:
             for run in self.runs.values():
                 if run.info["report"] == report and run.info["period"] == asked.get("period", ""):
-                    return self._told(run)
+                    return Reply(json=run.told())
             order = self.order(
                 report,
                 asked["recipient"],
@@ -217,30 +163,7 @@ class ReportVault(ScriptedServer):
             run = self.run_of(order)
             if not self.approve_requests:
                 run.info["state"] = "requested"
-            return self._told(run)
-
-    def _told(self, run: FakeRun, at: FakeLease | None = None) -> Reply:
-        approved = run.info["state"] != "requested" or not run.info["needs_approval"]
-        told = {**run.info, "order": run.order if approved else None}
-        told |= {"attempts": run.attempts, "parts": len(run.parts)}
-        told |= {"parts_done": sum(part.done for part in run.parts)}
-        if at is run:
-            told["sealed"] = run.sealed
-        elif isinstance(at, FakePart):
-            told["part"] = self._part(run, at)
-        return Reply(json=told)
-
-    def _part(self, run: FakeRun, part: FakePart) -> dict[str, Any]:
-        leased = part.holder is not None and datetime.now(UTC).timestamp() < part.lease_until
-        return {
-            "number": part.number,
-            "of": len(run.parts),
-            "done": part.done,
-            "leased": leased and not part.done,
-            "attempts": part.attempts,
-            "sealed": part.sealed,
-            "order": part.order,
-        }
+            return Reply(json=run.told())
 
     def _on_run(self, run: FakeRun, verb: str, seen: Seen) -> Reply:
         body = seen.json if seen.body else {}
@@ -251,12 +174,12 @@ class ReportVault(ScriptedServer):
         if verb == "tokens":
             return self._tokens(body, at)
         if verb == "split" and run.parts:
-            return Reply(json={"parts": [self._part(run, part) for part in run.parts]})
+            return Reply(json={"parts": run.parts_told()})
         finished = run.info["state"] == "succeeded" or (isinstance(at, FakePart) and at.done)
         if verb == "finish" and finished and at.holder == body["holder"]:
-            return self._told(run, at)
+            return Reply(json=run.told(at))
         if verb == "release" and at.holder is None:
-            return self._told(run, at)
+            return Reply(json=run.told(at))
         if at.holder != body["holder"] or run.info["state"] != "running" or finished:
             return problem(403, "access_denied")
         match verb:
@@ -266,28 +189,14 @@ class ReportVault(ScriptedServer):
                 at.released.append(body["reason"])
                 at.holder = None
             case "seal":
-                at.sealed = {name: body[name] for name in _SEALED}
+                at.sealed = {name: body[name] for name in SEALED}
             case "finish":
-                self._finish(run, at, body)
+                run.finish(at, body)
             case "fail":
                 run.info |= {"state": "failed", "code": body["code"], "rule": body.get("reason")}
             case _:
                 at.lease_until = datetime.now(UTC).timestamp() + self.lease_seconds
-        return self._told(run, at)
-
-    def _finish(self, run: FakeRun, at: FakeLease, body: dict[str, Any]) -> None:
-        run.finishes.append(body)
-        at.sealed = {name: body[name] for name in _SEALED}
-        if isinstance(at, FakePart):
-            at.done = True
-            if not all(part.done for part in run.parts):
-                return
-        leases: list[FakeLease] = [*run.parts] or [run]
-        made = [each.sealed or {} for each in leases]
-        run.info |= {"state": "succeeded", "locations": [each["output_location"] for each in made]}
-        run.info |= {name: sum(each[name] for each in made) for name in ("rows", "output_bytes")}
-        if at is run:
-            run.info["output_sha256"] = body["output_sha256"]
+        return Reply(json=run.told(at))
 
     def _split(self, run: FakeRun) -> Reply:
         definition = definitions()[run.info["report"]]
@@ -305,7 +214,7 @@ class ReportVault(ScriptedServer):
                 )
                 run.parts.append(FakePart(self.sign(told.text()), number=number, tokens=tokens))
             run.holder = None
-        return Reply(json={"parts": [self._part(run, part) for part in run.parts]})
+        return Reply(json={"parts": run.parts_told()})
 
     def _start(self, run: FakeRun, body: dict[str, Any]) -> Reply:
         known: list[FakeLease] = [run, *run.parts]
@@ -316,13 +225,13 @@ class ReportVault(ScriptedServer):
         state = run.info["state"]
         waits = ("running", "approved") if run.info["needs_approval"] else ("requested", "running")
         if state not in waits or (isinstance(at, FakePart) and at.done):
-            return self._told(run, at)
+            return Reply(json=run.told(at))
         if at is run and run.parts:
-            return self._told(run, at)
+            return Reply(json=run.told(at))
         if not at.take(body["holder"], self.lease_seconds):
             return problem(422, "idempotency_conflict")
         run.info["state"] = "running"
-        return self._told(run, at)
+        return Reply(json=run.told(at))
 
     def _tokens(self, body: dict[str, Any], of: FakeLease) -> Reply:
         at = int(body.get("cursor") or 0)

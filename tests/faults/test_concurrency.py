@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.calling import Caller
 from tests.ledger import PURPOSE, recorded, unrecorded
-from tests.serving import Caller, Serve, Server
+from tests.serving import Serve, Server
 from tests.soak import times
 from tests.synthetic import cards
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.calling import Caller
 from tests.requests_made import RequestsMade, exported, recorded
-from tests.serving import Caller, Serve, Server
+from tests.serving import Serve, Server
 from tests.soak import times
 from tests.synthetic import cards
 

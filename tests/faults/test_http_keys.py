@@ -16,9 +16,10 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from tests.calling import Caller
 from tests.fakes.kms_faults import WRAPPING_FAULTS, KmsFaultProxy, Mode
 from tests.ledger import PURPOSE, check_problem, unrecorded
-from tests.serving import ROOT, Caller, Serve, Server
+from tests.serving import ROOT, Serve, Server
 from tests.synthetic import cards
 from vault_service.api.app import create_app
 from vault_service.bootstrap import open_services

@@ -21,8 +21,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.calling import Caller
+from tests.fresh_services import new_server
 from tests.requests_made import RequestsMade, exported, recorded
-from tests.serving import Caller, Server, new_server
+from tests.serving import Server
 from tests.soak import times
 from tests.synthetic import cards
 from vault_service.adapters.postgres.embedded import EmbeddedPostgres

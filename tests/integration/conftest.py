@@ -61,6 +61,13 @@ def superuser(urls: DatabaseUrls) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.fixture
+def migrated_database(empty_database: DatabaseUrls) -> DatabaseUrls:
+    """A database with the schema, for this test alone."""
+    upgrade(empty_database.migrator_url)
+    return empty_database
+
+
+@pytest.fixture
 async def sealed(empty_database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[SealedDatabase]:
     """A log without leaves."""
     await asyncio.to_thread(upgrade, empty_database.migrator_url)

@@ -1,14 +1,12 @@
 """The index of events by token and subject: it finds what a look at every event finds,
-whatever part of the log is in segments, and loses no event that commits late."""
+whatever part of the log is in segments."""
 
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,9 +15,16 @@ from alembic import command
 from alembic.config import Config
 
 from tests.conftest import DatabaseUrls
-from tests.serving import Serve
-from tests.stored import Counted, event, sessions_ended
-from tests.synthetic import cards
+from tests.integration.indexed_events import (
+    NOW,
+    TENANTS,
+    about,
+    names,
+    positions,
+    scattered,
+    segments,
+)
+from tests.stored import sessions_ended
 from vault_service.adapters.postgres.access import driver_url
 from vault_service.adapters.postgres.audit import event_columns, subject_term, token_term
 from vault_service.adapters.postgres.audit_reader import PostgresAuditReader
@@ -30,75 +35,14 @@ from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.adapters.postgres.schema import OWNER_ROLE, SCHEMA, SERVICE_ROLE
 from vault_service.adapters.postgres.statements import APPEND_EVENTS
 from vault_service.adapters.postgres.token_store import PostgresTokenStore
-from vault_service.domain.events import AuditEvent, EventGroup
+from vault_service.domain.events import AuditEvent
 from vault_service.domain.ports import AuditQuery
 
-_NOW: Final = datetime.now(UTC)
-_TENANTS: Final = ("main", "other")
-
 
 @pytest.fixture
-async def database(empty_database: DatabaseUrls) -> AsyncIterator[Database]:
-    """A database of the test's own: segments are of the log as a whole."""
-    await asyncio.to_thread(upgrade, empty_database.migrator_url)
-    opened = Database(empty_database.app_url)
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def store(database: Database) -> AsyncIterator[PostgresTokenStore]:
-    opened = PostgresTokenStore(database, Counted())
-    yield opened
-    await opened.settle()
-
-
-def about(tenant: str, tokens: Sequence[str], subjects: Sequence[str] = ()) -> AuditEvent:
-    group = EventGroup(
-        "ok", "pan", tokens=tuple(tokens), subjects=tuple(subjects), count=len(tokens)
-    )
-    return event(tenant, groups=(group,), occurred_at=_NOW)
-
-
-def scattered(draw: random.Random, count: int) -> list[AuditEvent]:
-    """Events of two tenants over five months, of few tokens and subjects that both know."""
-    days = (-62, -31, 0, 0, 0, 31, 62)
-    return [
-        event(
-            draw.choice(_TENANTS),
-            groups=(
-                EventGroup(
-                    "ok",
-                    "pan",
-                    tokens=tuple(f"t{draw.randrange(30)}" for _ in range(draw.randrange(12))),
-                    subjects=tuple(f"s{draw.randrange(9)}" for _ in range(draw.randrange(4))),
-                    count=0,
-                ),
-            ),
-            occurred_at=_NOW + timedelta(days=draw.choice(days)),
-        )
-        for _ in range(count)
-    ]
-
-
-def names(found: AuditEvent) -> set[int]:
-    return {token_term(t) for t in found.tokens} | {subject_term(s) for s in found.subjects}
-
-
-async def positions(superuser_url: str) -> dict[str, int]:
-    async with await psycopg.AsyncConnection.connect(superuser_url) as connection:
-        rows = await connection.execute("SELECT id, position FROM strongroom.audit_events")
-        return dict(await rows.fetchall())
-
-
-async def segments(superuser_url: str) -> list[tuple[int, int, bool]]:
-    async with await psycopg.AsyncConnection.connect(superuser_url) as connection:
-        rows = await connection.execute(
-            "SELECT after_position, last_position, merged FROM strongroom.event_segments"
-            " ORDER BY last_position"
-        )
-        return await rows.fetchall()
+def urls(migrated_database: DatabaseUrls) -> DatabaseUrls:
+    """Of the test's own: segments are of the log as a whole."""
+    return migrated_database
 
 
 async def test_it_finds_what_a_look_at_every_event_finds(
@@ -123,7 +67,7 @@ async def test_it_finds_what_a_look_at_every_event_finds(
     assert all(last == after for (_, last, _), (after, _, _) in pairwise(built))
     assert built[-1][1] < max(where.values())
     for _ in range(300):
-        tenant = draw.choice(_TENANTS)
+        tenant = draw.choice(TENANTS)
         terms = {token_term(f"t{draw.randrange(40)}") for _ in range(draw.randrange(1, 15))}
         terms |= {subject_term(f"s{draw.randrange(9)}") for _ in range(draw.randrange(3))}
         below = draw.choice((NEWEST, draw.randrange(1, max(where.values()) + 2)))
@@ -144,103 +88,6 @@ async def test_it_finds_what_a_look_at_every_event_finds(
         assert not await find(connection, [token_term("t1")], NEWEST)
 
 
-async def test_an_event_that_commits_late_is_not_passed_over(
-    empty_database: DatabaseUrls, database: Database, store: PostgresTokenStore
-) -> None:
-    """Its position is lower than that of others which are there to be indexed already."""
-    index = PostgresEventIndex(database, least_events=1, least_terms=1)
-    late = about("main", ["t_late"])
-    async with await psycopg.AsyncConnection.connect(empty_database.app_url) as slow:
-        register(slow)
-        await slow.execute(f"SET ROLE {SERVICE_ROLE}")
-        await slow.execute(APPEND_EVENTS, ("main", *event_columns([late])))
-        for number in range(30):
-            await store.append(about("main", [f"t{number}"]))
-        assert not await index.extend(), "it does not wait for ever"
-        assert not await segments(empty_database.superuser_url)
-        extending = asyncio.create_task(index.extend())
-        await slow.commit()
-    assert await extending
-    where = await positions(empty_database.superuser_url)
-    assert where[late.id] == 1
-    assert await segments(empty_database.superuser_url) == [(0, 31, False)]
-    query = AuditQuery("main", 10, token="t_late")
-    [(position, _)] = await PostgresAuditReader(database).events(query)
-    assert position == 1
-
-
-async def test_who_only_reads_holds_nothing_up(
-    empty_database: DatabaseUrls, database: Database, store: PostgresTokenStore
-) -> None:
-    """A backup reads the log for hours."""
-    for number in range(30):
-        await store.append(about("main", [f"t{number}"]))
-    async with await psycopg.AsyncConnection.connect(empty_database.superuser_url) as backup:
-        await backup.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        await backup.execute("SELECT count(*) FROM strongroom.audit_events")
-        assert await PostgresEventIndex(database, least_events=1).extend()
-
-
-async def test_one_process_at_a_time(
-    empty_database: DatabaseUrls, database: Database, store: PostgresTokenStore
-) -> None:
-    index = PostgresEventIndex(database, least_events=1, least_terms=1)
-    for number in range(30):
-        await store.append(about("main", [f"t{number}"]))
-    async with database.transaction() as connection:
-        assert (
-            await connection.execute(sa.text("SELECT strongroom.index_events(1, 1)"))
-        ).scalar_one()
-        assert not await index.extend()
-    for number in range(30):
-        await store.append(about("main", [f"t{number}"]))
-    assert await index.extend()
-    assert len(await segments(empty_database.superuser_url)) == 2
-
-
-async def test_few_events_are_looked_through(
-    empty_database: DatabaseUrls, database: Database, store: PostgresTokenStore
-) -> None:
-    """A segment is worth its while from so many events, or so many tokens in them."""
-    few = PostgresEventIndex(database, least_events=100, least_terms=1000)
-    for _ in range(50):
-        await store.append(about("main", ["t1"]))
-    assert not await few.extend()
-    for _ in range(20):
-        await store.append(about("main", [f"t{n}" for n in range(100)]))
-    assert await few.extend(), "the terms are enough, though the events are not"
-    for _ in range(100):
-        await store.append(about("main", []))
-    assert await few.extend(), "the events are enough, though the terms are not"
-    assert [last for _, last, _ in await segments(empty_database.superuser_url)] == [70, 170]
-
-
-async def test_a_log_that_was_never_indexed_is_taken_in_stretches(
-    empty_database: DatabaseUrls, database: Database
-) -> None:
-    """Each takes about a second, so that no lock and no connection is held for long."""
-    async with await psycopg.AsyncConnection.connect(
-        empty_database.superuser_url, autocommit=True
-    ) as superuser:
-        await superuser.execute(
-            "INSERT INTO strongroom.audit_events (id, occurred_at, tenant, action, outcome,"
-            " data_classes, terms, body) SELECT 'evt_' || n, now(), 'main', 'a', 'ok', '{}',"
-            " ARRAY(SELECT t * n FROM generate_series(1, 10000) t), '{}'"
-            " FROM generate_series(1, 120) n"
-        )
-    index = PostgresEventIndex(database)
-    while await index.extend():
-        pass
-    built = await segments(empty_database.superuser_url)
-    assert built == [(0, 53, False), (53, 106, False)], "each is of half a million terms"
-    async with database.transaction("main") as connection:
-        assert [position for position, _ in await find(connection, [7 * 113], NEWEST)] == [
-            113,
-            7,
-            1,
-        ]
-
-
 async def test_the_index_is_asked_and_the_log_is_not_walked(
     empty_database: DatabaseUrls, database: Database, store: PostgresTokenStore
 ) -> None:
@@ -254,7 +101,7 @@ async def test_the_index_is_asked_and_the_log_is_not_walked(
             "INSERT INTO strongroom.audit_events (id, occurred_at, tenant, principal, action,"
             " outcome, data_classes, terms, body) SELECT 'evt_' || n, %s, 'main', 'p', 'a',"
             " 'ok', '{pan}', ARRAY[n, -n], '{}' FROM generate_series(1, 20000) n",
-            [_NOW],
+            [NOW],
         )
         while await PostgresEventIndex(database).extend():
             pass
@@ -345,16 +192,3 @@ async def test_events_of_the_release_before_are_found_and_indexed(
     assert await PostgresEventIndex(database, least_events=1).extend()
     assert len(await PostgresAuditReader(database).events(query)) == 1
     await database.close()
-
-
-def test_a_service_indexes_what_it_records(serve: Serve) -> None:
-    server = serve()
-    loader = server.caller("load-tester")
-    values = cards(2000, seed=404)
-    [token, *_] = loader.tokenize("pan", values)
-    with psycopg.connect(server.superuser_url, autocommit=True) as superuser:
-        for _ in range(40):
-            loader.tokenize("pan", values)
-        while not superuser.execute("SELECT FROM strongroom.event_segments").fetchall():
-            superuser.execute("SELECT pg_sleep(0.1)")
-    assert len(server.caller("auditor").events(token=token)) == 41

@@ -14,7 +14,8 @@ import httpx2
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.serving import ROOT, Caller, Serve, Server
+from tests.calling import Caller
+from tests.serving import ROOT, Serve, Server
 from tests.synthetic import cards
 from vault_service.cli.policy import app
 

@@ -1,18 +1,16 @@
 """Whole columns as Arrow streams."""
 
-from collections.abc import Iterator
-
 import pyarrow as pa
 import pytest
 
 from tests.fakes.scripted_server import DROP, Reply, ScriptedServer, problem
 from tests.fakes.vault_over_http import MemoryVault
+from tests.unit.conftest import FAST
 from vault_service.client import (
     AsyncClient,
     BatchError,
     Client,
     RequestRefused,
-    Retry,
     UnexpectedAnswer,
 )
 from vault_service.client.arrow import (
@@ -22,25 +20,6 @@ from vault_service.client.arrow import (
     tokenize_column_async,
 )
 from vault_service.domain.columns import MEDIA_TYPE
-
-FAST = Retry(first=0.001, longest=0.002, deadline=10.0)
-
-
-@pytest.fixture
-def memory() -> MemoryVault:
-    return MemoryVault()
-
-
-@pytest.fixture
-def server(memory: MemoryVault) -> Iterator[ScriptedServer]:
-    with ScriptedServer(memory) as running:
-        yield running
-
-
-@pytest.fixture
-def vault(server: ScriptedServer) -> Iterator[Client]:
-    with Client(server.url, "srk_x", retry=FAST) as client:
-        yield client
 
 
 def test_a_column_comes_back_with_its_gaps(vault: Client, server: ScriptedServer) -> None:

@@ -3,51 +3,22 @@
 import csv
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from mimesis import Generic, Locale
 
 from tests.fakes.scripted_server import Reply, ScriptedServer, Seen, problem
 from tests.fakes.vault_over_http import MemoryVault
-from vault_service.client import Client, RequestRefused, Retry, operations
-from vault_service.client.file_checks import check_file
+from tests.synthetic import people
+from tests.unit.conftest import FAST
+from vault_service.client import Client, RequestRefused, operations
 from vault_service.client.files import Summary, detokenize_file, tokenize_file
-from vault_service.client.mapping import ColumnMap, MappingError, load_mapping, mapping_of
+from vault_service.client.mapping import load_mapping, mapping_of
 from vault_service.client.tables import open_table
 
-FAST = Retry(first=0.001, longest=0.002, deadline=10.0)
 EMAILS = mapping_of(["email=email"])
-
-
-@pytest.fixture
-def memory() -> MemoryVault:
-    return MemoryVault()
-
-
-@pytest.fixture
-def server(memory: MemoryVault) -> Iterator[ScriptedServer]:
-    with ScriptedServer(memory) as running:
-        yield running
-
-
-@pytest.fixture
-def vault(server: ScriptedServer) -> Iterator[Client]:
-    with Client(server.url, "srk_x", retry=FAST) as client:
-        yield client
-
-
-def _people(path: Path, count: int) -> Path:
-    fake = Generic(Locale.EN, seed=7)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "email", "city"])
-        for number in range(count):
-            writer.writerow([number, f"{number}{fake.person.email()}", fake.address.city()])
-    return path
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -62,7 +33,7 @@ def _back(vault: Client, source: Path, output: Path, *columns: str) -> Summary:
 
 @pytest.mark.parametrize("suffix", ["csv", "ndjson", "parquet"])
 def test_a_file_comes_back_byte_for_byte(vault: Client, tmp_path: Path, suffix: str) -> None:
-    source = _people(tmp_path / "people.csv", 12_345)
+    source = people(tmp_path / "people.csv", 12_345)
     tokens = tmp_path / f"tokens.{suffix}"
     summary = tokenize_file(vault, source, EMAILS, tokens)
     assert (summary.rows, summary.written, summary.rejected) == (12_345, 12_345, 0)
@@ -166,7 +137,7 @@ def test_subjects_tags_and_expiry_go_along(
 def test_a_repeated_run_gives_the_same_tokens_also_where_tokens_are_random(
     vault: Client, memory: MemoryVault, server: ScriptedServer, tmp_path: Path
 ) -> None:
-    source = _people(tmp_path / "people.csv", 3500)
+    source = people(tmp_path / "people.csv", 3500)
     mapping = mapping_of(["email=free_text", "city=email"])
     server.faults += [lambda seen: problem(503, "database_unavailable")] * 3
     memory.busy = {_rows(source)[1500]["email"]}
@@ -184,7 +155,7 @@ def test_a_repeated_run_gives_the_same_tokens_also_where_tokens_are_random(
 def test_requests_overlap_and_rows_keep_their_order(
     vault: Client, memory: MemoryVault, server: ScriptedServer, tmp_path: Path
 ) -> None:
-    source = _people(tmp_path / "people.csv", 6000)
+    source = people(tmp_path / "people.csv", 6000)
     together = threading.Barrier(3, timeout=10)
 
     def later_ones_first(seen: Seen) -> Reply:
@@ -202,7 +173,7 @@ def test_requests_overlap_and_rows_keep_their_order(
 def test_who_has_no_right_is_refused_and_nothing_is_left(
     vault: Client, memory: MemoryVault, server: ScriptedServer, tmp_path: Path
 ) -> None:
-    source = _people(tmp_path / "people.csv", 30_000)
+    source = people(tmp_path / "people.csv", 30_000)
     memory.denied = True
     with pytest.raises(RequestRefused) as caught:
         tokenize_file(vault, source, EMAILS, tmp_path / "t.csv")
@@ -215,7 +186,7 @@ def test_who_has_no_right_is_refused_and_nothing_is_left(
 def test_a_refused_run_takes_back_what_has_not_begun(
     memory: MemoryVault, server: ScriptedServer, tmp_path: Path
 ) -> None:
-    source = _people(tmp_path / "people.csv", 30_000)
+    source = people(tmp_path / "people.csv", 30_000)
     memory.denied = True
     go_on = threading.Event()
 
@@ -235,7 +206,7 @@ def test_a_refused_run_takes_back_what_has_not_begun(
 def test_a_service_that_goes_away_leaves_the_old_output(
     vault: Client, memory: MemoryVault, server: ScriptedServer, tmp_path: Path
 ) -> None:
-    source = _people(tmp_path / "people.csv", 5000)
+    source = people(tmp_path / "people.csv", 5000)
     output = tmp_path / "t.csv"
     output.write_text("what was there\n")
     answered = iter(range(3))
@@ -273,77 +244,10 @@ def test_denials_of_some_rows_are_rejects(
 
 
 def test_plain_output_is_the_owners_alone(vault: Client, tmp_path: Path) -> None:
-    source = _people(tmp_path / "people.csv", 3)
+    source = people(tmp_path / "people.csv", 3)
     tokenize_file(vault, source, EMAILS, tmp_path / "t.csv")
     _back(vault, tmp_path / "t.csv", tmp_path / "back.csv", "email")
     assert (tmp_path / "back.csv").stat().st_mode & 0o077 == 0
-
-
-def test_the_input_is_never_the_output(vault: Client, tmp_path: Path) -> None:
-    source = _people(tmp_path / "people.csv", 3)
-    before = source.read_bytes()
-    (tmp_path / "link.csv").symlink_to(source)
-    with pytest.raises(MappingError, match="another file"):
-        tokenize_file(vault, source, EMAILS, tmp_path / "link.csv")
-    assert source.read_bytes() == before
-
-
-def test_missing_columns_and_classes_are_named(vault: Client, tmp_path: Path) -> None:
-    source = _people(tmp_path / "people.csv", 3)
-    with pytest.raises(MappingError, match="no column mail; it has: id, email, city"):
-        tokenize_file(vault, source, mapping_of(["mail=email"]), tmp_path / "t.csv")
-    with pytest.raises(MappingError, match="no data class mail; it has email, free_text, pan"):
-        tokenize_file(vault, source, mapping_of(["email=mail"]), tmp_path / "t.csv")
-    with pytest.raises(MappingError, match="no column customer"):
-        tokenize_file(vault, source, ColumnMap(EMAILS.columns, "customer"), tmp_path / "t.csv")
-
-
-def test_a_file_without_a_header_is_not_quoted(vault: Client, tmp_path: Path) -> None:
-    source = tmp_path / "in.csv"
-    source.write_text("4111111111111111,jo@example.com\n5500005555555559,al@example.com\n")
-    with pytest.raises(MappingError, match="lack a header") as caught:
-        tokenize_file(vault, source, EMAILS, tmp_path / "t.csv")
-    assert "4111" not in str(caught.value)
-    assert "example" not in str(caught.value)
-
-
-def test_a_check_sends_no_value(
-    vault: Client, memory: MemoryVault, server: ScriptedServer, tmp_path: Path
-) -> None:
-    source = _people(tmp_path / "people.csv", 3)
-    assert check_file(vault, source, EMAILS) == []
-    memory.denied = True
-    assert "no right to tokenize email" in check_file(vault, source, EMAILS)[0]
-    problems = check_file(vault, source, EMAILS.with_form("last4"), purpose="fun")
-    assert ["no purpose fun" in problems[0], "no form last4" in problems[1]] == [True, True]
-    assert {seen.path for seen in server.seen} == {"/v1/catalog", "/v1/policy/explain"}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("columns: {email: {data_class: email}}\ncolour: red\n", "unknown field `colour`"),
-        ("columns: {email: {class: email}}\n", "unknown field `class`"),
-        ("columns: {email: {data_class: 3}}\n", r"Expected `str \| null`"),
-        ("columns: {}\n", "names no columns"),
-        ("subject: id\n", "missing required field `columns`"),
-        ("- email\n", "Expected `object`"),
-        ("columns: {a: {data_class: x}, a: {data_class: y}}\n", "a key is given twice"),
-        ("columns: {a\n", "line 2"),
-        ("columns: !!python/object:os.system {}\n", "could not determine a constructor"),
-        ("", "Expected `object`"),
-    ],
-)
-def test_a_mapping_file_is_read_strictly(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "map.yml").write_text(text)
-    with pytest.raises(MappingError, match=message):
-        load_mapping(tmp_path / "map.yml")
-
-
-@pytest.mark.parametrize("pairs", [["=x"], ["a=x", "a=y"], [""]])
-def test_column_options_are_read_strictly(pairs: list[str]) -> None:
-    with pytest.raises(MappingError, match="COLUMN=CLASS"):
-        mapping_of(pairs)
 
 
 def test_memory_stays_flat(vault: Client, server: ScriptedServer, tmp_path: Path) -> None:
@@ -351,7 +255,7 @@ def test_memory_stays_flat(vault: Client, server: ScriptedServer, tmp_path: Path
     file and however slow the answers."""
     from vault_service.client import files
 
-    source = _people(tmp_path / "people.csv", 60_000)
+    source = people(tmp_path / "people.csv", 60_000)
     ahead: list[int] = []
 
     def progress(position: int, size: int, rows: int) -> None:
