@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psycopg
 
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERUSER
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.state import APP, MIGRATOR, SUPERUSER
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.bootstrap import open_services
 from vault_service.settings import load

@@ -21,8 +21,8 @@ import pytest
 from hypothesis import settings
 
 from tests.soak import times
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERUSER
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.state import APP, MIGRATOR, SUPERUSER
 
 # No deadline: what a machine that is busy does slowly is not wrong.
 settings.register_profile("strongroom", max_examples=times(100, 5000), deadline=None)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.serving import SERVICE, Serve, Server
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERUSER
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.state import APP, MIGRATOR, SUPERUSER
 from vault_service.adapters.postgres.migrate import upgrade
 
 _numbers = itertools.count(1)

@@ -27,10 +27,10 @@ from psycopg import sql
 
 from tests.fakes.kms_faults import KmsFaultProxy
 from tests.serving import ROOT
-from vault_service.adapters.postgres import embedded_process
-from vault_service.adapters.postgres.embedded_account import server_account
-from vault_service.adapters.postgres.embedded_binaries import find_binaries
-from vault_service.adapters.postgres.embedded_state import SUPERUSER, free_port
+from vault_service.adapters.postgres.embedded import process
+from vault_service.adapters.postgres.embedded.account import server_account
+from vault_service.adapters.postgres.embedded.binaries import find_binaries
+from vault_service.adapters.postgres.embedded.state import SUPERUSER, free_port
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.adapters.postgres.roles import LOGINS, MIGRATOR, SEALING, SERVICE, script
 
@@ -131,7 +131,7 @@ def secured_postgres(
     account = server_account(data)
     binaries = find_binaries(pg_bindir, account, None, None)
     passwords = {name: secrets.token_urlsafe(24) for name in (SUPERUSER, *(e.name for e in LOGINS))}
-    embedded_process.initialise(binaries, account, data, passwords[SUPERUSER])
+    process.initialise(binaries, account, data, passwords[SUPERUSER])
     for source, name in zip(authority.issue("postgres"), ("server.crt", "server.key"), strict=True):
         path = data / name
         path.touch(mode=0o600)
@@ -140,10 +140,10 @@ def secured_postgres(
             os.chown(path, account.uid, account.gid)
     port, log = free_port(), home / "postgres.log"
     settings = {"port": str(port), "shared_buffers": "32MB", "ssl": "on"}
-    child = embedded_process.launch(binaries, account, data, log, settings)
+    child = process.launch(binaries, account, data, log, settings)
     try:
         deadline = time.monotonic() + _START_SECONDS
-        while not embedded_process.ready(data):
+        while not process.ready(data):
             if child.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(
                     f"no PostgreSQL with TLS in {binaries.bindir}: install the distribution's, or"
@@ -154,7 +154,7 @@ def secured_postgres(
         _set_up(found)
         yield found
     finally:
-        embedded_process.stop(data, child)
+        process.stop(data, child)
 
 
 def _set_up(server: SecuredPostgres) -> None:

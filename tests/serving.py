@@ -31,8 +31,8 @@ import httpx2
 import psycopg
 
 from tests.calling import Caller
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-from vault_service.adapters.postgres.embedded_state import free_port
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.state import free_port
 from vault_service.bootstrap import open_services
 from vault_service.settings import load
 

@@ -1,7 +1,7 @@
 """The composition root's part for the database: who logs in, and who must not."""
 
 from vault_service.adapters.postgres.access import Access, Door, LoginRefused
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
 from vault_service.adapters.postgres.failures import DRIVER_ERRORS
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.domain.errors import ConfigurationError, VaultError

@@ -6,12 +6,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.serving import Server
-from vault_service.adapters.postgres import embedded_binaries
+from vault_service.adapters.postgres.embedded.binaries import find_binaries
 
 
 def dump(url: str) -> bytes:
     """What ``pg_dump`` writes of the database at ``url``."""
-    bindir = embedded_binaries.find_binaries(None, None, None, None).bindir
+    bindir = find_binaries(None, None, None, None).bindir
     parts = urlsplit(url)
     return subprocess.run(
         [

@@ -9,7 +9,7 @@ import httpx2
 
 from tests.attacks.canaries import PURPOSE, batch, item, pan, spaced, word
 from tests.serving import Server
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
 
 
 def database_errors(server: Server) -> list[httpx2.Response]:

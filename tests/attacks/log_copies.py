@@ -15,7 +15,7 @@ from psycopg import sql
 
 from tests.bundles import ORIGIN, Signer
 from tests.serving import Server
-from vault_service.adapters.postgres.embedded_state import APP, SUPERUSER
+from vault_service.adapters.postgres.embedded.state import APP, SUPERUSER
 from vault_service.domain.checkpoints import Checkpoint
 from vault_service.domain.merkle import HASH_SIZE, leaf_hash, tree_root
 from vault_service.domain.tiles import TILE_WIDTH, TileNodes, TreeGrowth

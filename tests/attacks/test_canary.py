@@ -27,7 +27,7 @@ from tests.attacks.kept_places import Collector, Kept, group, process, shared_co
 from tests.attacks.needles import Sweep, leaves, writings
 from tests.fresh_services import new_server
 from tests.serving import Server
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
 
 CONTROL_PAN: Final = "4539148803"
 CONTROL_WORD: Final = "qzalbatros"

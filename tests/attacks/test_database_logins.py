@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tests.secured import SecuredPostgres
 from tests.serving import ROOT
-from vault_service.adapters.postgres.embedded_state import SUPERUSER
+from vault_service.adapters.postgres.embedded.state import SUPERUSER
 from vault_service.adapters.postgres.roles import AUDIT, LOGINS, MIGRATOR, SEALING, SERVICE, Login
 from vault_service.adapters.postgres.schema import (
     AUDITOR_ROLE,

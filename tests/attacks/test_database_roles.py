@@ -11,7 +11,7 @@ import pytest
 
 from tests.serving import Serve, Server
 from tests.synthetic import cards
-from vault_service.adapters.postgres.embedded_state import SUPERUSER
+from vault_service.adapters.postgres.embedded.state import SUPERUSER
 from vault_service.adapters.postgres.schema import AUDITOR_ROLE, SEALER_ROLE, SERVICE_ROLE
 
 DENIED: Final = psycopg.errors.InsufficientPrivilege

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.fakes.reports import MemoryReports
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.state import APP, MIGRATOR
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.adapters.postgres.report_parts import PostgresReportParts

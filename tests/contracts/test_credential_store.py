@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from tests.fakes.credentials import START, MemoryCredentialStore, MemoryThrottle
 from vault_service.adapters.postgres.credentials import PostgresCredentialStore, PostgresThrottle
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.state import APP, MIGRATOR
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.adapters.postgres.schema import audit_events

@@ -32,7 +32,7 @@ from tests.faults.faulted_vault import (
 from tests.fresh_services import new_server
 from tests.ledger import PURPOSE, Ledger, check_problem
 from tests.serving import Server
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
 
 
 @pytest.fixture(scope="module")

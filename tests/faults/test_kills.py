@@ -24,7 +24,7 @@ from tests.ledger import PURPOSE, Ledger, unrecorded
 from tests.serving import Server
 from tests.soak import times
 from tests.synthetic import cards
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
 
 THREADS = 8
 BATCH = 60

@@ -27,7 +27,7 @@ from tests.requests_made import RequestsMade, exported, recorded
 from tests.serving import Server
 from tests.soak import times
 from tests.synthetic import cards
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
 from vault_service.domain.checkpoints import Checkpoint, open_checkpoint
 from vault_service.domain.merkle import (
     Frontier,

@@ -12,8 +12,8 @@ import pytest
 from tests.conftest import DatabaseUrls
 from tests.sealed import SealedDatabase
 from tests.stored import Counted
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERUSER
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.state import APP, MIGRATOR, SUPERUSER
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.adapters.postgres.token_store import PostgresTokenStore

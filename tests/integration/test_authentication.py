@@ -6,8 +6,8 @@ import pytest
 
 from tests.fakes.credentials import START, HandClock
 from vault_service.adapters.postgres.credentials import PostgresCredentialStore, PostgresThrottle
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.state import APP, MIGRATOR
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.domain.access import AccessRequest, Decision, Explanation

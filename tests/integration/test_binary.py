@@ -12,7 +12,7 @@ from vault_service.adapters.postgres.binary import (
     TextArray,
     register,
 )
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
 
 
 @pytest.fixture

@@ -16,16 +16,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from vault_service.adapters.postgres import embedded_process
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-from vault_service.adapters.postgres.embedded_lock import HomeInUse
+from vault_service.adapters.postgres.embedded import process
+from vault_service.adapters.postgres.embedded.lock import HomeInUse
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.domain.errors import ConfigurationError
 
 _OWNER = """
 import sys, time
 from pathlib import Path
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
 bindir = Path(sys.argv[2]) if len(sys.argv) > 2 else None
 with EmbeddedPostgres.own(Path(sys.argv[1]), bindir=bindir, shared_buffers="64MB"):
     print("ready", flush=True)
@@ -37,7 +37,7 @@ with EmbeddedPostgres.own(Path(sys.argv[1]), bindir=bindir, shared_buffers="64MB
 def home(tmp_path: Path) -> Iterator[Path]:
     """A fresh home; whatever still runs in it is stopped afterwards."""
     yield tmp_path / "home"
-    embedded_process.stop(tmp_path / "home" / "postgres", None)
+    process.stop(tmp_path / "home" / "postgres", None)
 
 
 def own(home: Path, bindir: Path | None) -> EmbeddedPostgres:
@@ -63,7 +63,7 @@ def ended_owner(home: Path, bindir: Path | None, number: signal.Signals) -> int 
         with pytest.raises(HomeInUse):
             own(home, bindir)
         os.killpg(owner.pid, number)
-    return embedded_process.running(home / "postgres")
+    return process.running(home / "postgres")
 
 
 def killed_owner(home: Path, bindir: Path | None) -> int:
@@ -77,10 +77,10 @@ def test_home_is_private_and_server_stops_with_its_owner(
     home: Path, pg_bindir: Path | None
 ) -> None:
     with own(home, pg_bindir) as server:
-        pid = embedded_process.running(home / "postgres")
+        pid = process.running(home / "postgres")
         assert pid is not None
         assert server.app_url.split(":")[2].split("@")[0] not in repr(server)
-    assert embedded_process.running(home / "postgres") is None
+    assert process.running(home / "postgres") is None
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     for name in ("postgres.json", "postgres.log", "lock"):
         assert stat.S_IMODE((home / name).stat().st_mode) == 0o600
@@ -109,9 +109,9 @@ def test_killed_owner_leaves_a_server_that_the_next_one_adopts(
 ) -> None:
     orphan = killed_owner(home, pg_bindir)
     with own(home, pg_bindir) as server:
-        assert embedded_process.running(home / "postgres") == orphan
+        assert process.running(home / "postgres") == orphan
         assert one(server.superuser_url, "SELECT 1") == 1
-    assert embedded_process.running(home / "postgres") is None
+    assert process.running(home / "postgres") is None
 
 
 def test_killed_owner_and_killed_server_recover(home: Path, pg_bindir: Path | None) -> None:
@@ -121,13 +121,13 @@ def test_killed_owner_and_killed_server_recover(home: Path, pg_bindir: Path | No
         connection.execute("INSERT INTO kept VALUES (7)")
     os.kill(orphan, signal.SIGKILL)
     with own(home, pg_bindir) as server:
-        assert embedded_process.running(home / "postgres") != orphan
+        assert process.running(home / "postgres") != orphan
         assert one(server.superuser_url, "SELECT id FROM kept") == 7
 
 
 def test_owner_starts_a_killed_server_again(home: Path, pg_bindir: Path | None) -> None:
     with own(home, pg_bindir) as server:
-        pid = embedded_process.running(home / "postgres")
+        pid = process.running(home / "postgres")
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         server.ensure_running()
@@ -176,12 +176,12 @@ def test_command_attaches_to_an_owned_server_and_leaves_it_running(
 def test_command_owns_an_unowned_server_and_stops_it(home: Path, pg_bindir: Path | None) -> None:
     with EmbeddedPostgres.use(home, bindir=pg_bindir) as server:
         assert one(server.app_url, "SELECT 1") == 1
-    assert embedded_process.running(home / "postgres") is None
+    assert process.running(home / "postgres") is None
 
 
 def test_terminal_interrupt_does_not_reach_the_server(home: Path, pg_bindir: Path | None) -> None:
     with own(home, pg_bindir):
-        pid = embedded_process.running(home / "postgres")
+        pid = process.running(home / "postgres")
         assert pid is not None
         assert os.getsid(pid) == pid != os.getsid(0)
 
@@ -224,7 +224,7 @@ def test_setting(postgres: EmbeddedPostgres, setting: str, value: str) -> None:
 
 
 def test_server_process_has_no_environment_of_ours(postgres: EmbeddedPostgres) -> None:
-    pid = embedded_process.running(postgres.home / "postgres")
+    pid = process.running(postgres.home / "postgres")
     environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     names = {entry.split(b"=")[0] for entry in environment if b"=" in entry}
     # PostgreSQL itself adds PG* and LC_* names.
@@ -293,7 +293,7 @@ def test_lost_passwords_are_explained(home: Path, pg_bindir: Path | None) -> Non
     (home / "postgres.json").write_text(json.dumps(changed))
     with pytest.raises(ConfigurationError, match="other data"):
         own(home, pg_bindir)
-    assert embedded_process.running(home / "postgres") is None
+    assert process.running(home / "postgres") is None
     # Every refusal has given the home up again.
     (home / "postgres.json").write_bytes(state)
     with own(home, pg_bindir):

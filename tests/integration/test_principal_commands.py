@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from vault_service.adapters.postgres.access import driver_url
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
-from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR, SUPERUSER
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.state import APP, MIGRATOR, SUPERUSER
 from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.cli.principals import app
 from vault_service.domain.credentials import api_key_id, hash_api_key

@@ -22,7 +22,7 @@ from psycopg import sql
 from tests.conftest import DatabaseUrls
 from vault_service.adapters.postgres import report_tables, schema
 from vault_service.adapters.postgres.access import driver_url
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.migrate import (
     current_revision,

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tests.secured import Production
 from tests.serving import ROOT
-from vault_service.adapters.postgres.embedded_state import SUPERUSER
+from vault_service.adapters.postgres.embedded.state import SUPERUSER
 from vault_service.adapters.postgres.roles import MIGRATOR, SERVICE
 from vault_service.domain.errors import ConfigurationError
 from vault_service.production import RULES

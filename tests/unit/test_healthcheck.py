@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from vault_service.adapters.postgres.embedded_state import free_port
+from vault_service.adapters.postgres.embedded.state import free_port
 from vault_service.healthcheck import healthy
 
 

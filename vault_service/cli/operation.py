@@ -65,7 +65,7 @@ def database(settings: "Settings") -> Iterator["Access"]:
 @contextmanager
 def _databases(settings: "Settings") -> Iterator[tuple["Access", "Access"]]:
     from vault_service.adapters.postgres.access import Access
-    from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+    from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
     from vault_service.bootstrap_database import database_access, migrate_embedded
 
     if not settings.embedded:
@@ -82,7 +82,7 @@ def migration_url(settings: "Settings") -> Iterator[str]:
     """The URL of the connection that may migrate, password included, good within the block;
     the embedded server is started where none runs."""
     from vault_service.adapters.postgres.access import complete_url
-    from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+    from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
     from vault_service.bootstrap_database import database_access
 
     if not settings.embedded:

@@ -47,7 +47,7 @@ def dev(
             )
         listener = serving.bind(address)
         with serving.shared_metrics(workers):
-            from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+            from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
             from vault_service.bootstrap import configure_logging
             from vault_service.bootstrap_database import migrate_embedded
 

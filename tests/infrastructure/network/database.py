@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from vault_service.adapters.postgres.embedded import EmbeddedPostgres
+from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
 from vault_service.adapters.postgres.migrate import upgrade
 
 if __name__ == "__main__":

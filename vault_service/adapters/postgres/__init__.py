@@ -19,7 +19,5 @@
   class is cut into them; ``report_tables``: the tables of these; ``columns``: kinds of columns
 - ``holdings``: tokens and keys without values, in ``holding_pages``
 - ``readiness``: can it serve now; ``inspection``: what ``strongroom doctor`` asks
-- ``embedded``: the server in ``STRONGROOM_HOME``; ``embedded_account``, ``embedded_binaries``,
-  ``embedded_lock``, ``embedded_process``, ``embedded_roles``, ``embedded_signals`` and
-  ``embedded_state`` beneath it
+- ``embedded``: the server in ``STRONGROOM_HOME``
 """

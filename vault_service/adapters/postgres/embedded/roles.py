@@ -13,7 +13,7 @@ from typing import Final
 import psycopg
 from psycopg import sql
 
-from vault_service.adapters.postgres.embedded_state import APP, MIGRATOR
+from vault_service.adapters.postgres.embedded.state import APP, MIGRATOR
 from vault_service.adapters.postgres.roles import SEALING, SERVICE
 from vault_service.adapters.postgres.schema import OWNER_ROLE, ROLES
 

@@ -20,16 +20,12 @@ from typing import Final, Self
 
 import psycopg
 
-from vault_service.adapters.postgres import (
-    embedded_binaries,
-    embedded_process,
-    embedded_roles,
-)
-from vault_service.adapters.postgres.embedded_account import Account, server_account
-from vault_service.adapters.postgres.embedded_binaries import Binaries
-from vault_service.adapters.postgres.embedded_lock import HomeInUse, take_lock
-from vault_service.adapters.postgres.embedded_signals import termination_as_exit
-from vault_service.adapters.postgres.embedded_state import (
+from vault_service.adapters.postgres.embedded import process, roles
+from vault_service.adapters.postgres.embedded.account import Account, server_account
+from vault_service.adapters.postgres.embedded.binaries import Binaries, find_binaries, remove_copy
+from vault_service.adapters.postgres.embedded.lock import HomeInUse, take_lock
+from vault_service.adapters.postgres.embedded.signals import termination_as_exit
+from vault_service.adapters.postgres.embedded.state import (
     APP,
     DATABASE,
     MIGRATOR,
@@ -161,9 +157,9 @@ class EmbeddedPostgres:
             return
         atexit.unregister(self.stop)
         try:
-            embedded_process.stop(self.home / "postgres", self._child)
+            process.stop(self.home / "postgres", self._child)
             if self._state.binaries_copy is not None:
-                embedded_binaries.remove_copy(Path(self._state.binaries_copy))
+                remove_copy(Path(self._state.binaries_copy))
                 self._save(replace(self._state, binaries_copy=None))
         finally:
             os.close(self._lock)
@@ -188,7 +184,7 @@ class EmbeddedPostgres:
 
     def create_database(self, name: str) -> dict[str, str]:
         """Make a further database; its URLs by login role, as the three above."""
-        embedded_roles.create_database(
+        roles.create_database(
             self._state.url(SUPERUSER, "postgres"),
             self._state.url(SUPERUSER, name),
             name,
@@ -197,7 +193,7 @@ class EmbeddedPostgres:
 
     def drop_database(self, name: str) -> None:
         """Drop a database made by :meth:`create_database`."""
-        embedded_roles.drop_database(self._state.url(SUPERUSER, "postgres"), name)
+        roles.drop_database(self._state.url(SUPERUSER, "postgres"), name)
 
     def _save(self, state: State) -> None:
         state.save(self.home / "postgres.json")
@@ -207,13 +203,13 @@ class EmbeddedPostgres:
         """Find the programs and, for a new home, make the cluster."""
         data = self.home / "postgres"
         copied = self._state.binaries_copy
-        binaries = embedded_binaries.find_binaries(
+        binaries = find_binaries(
             bindir, account, _major(data), None if copied is None else Path(copied)
         )
         if binaries.copied is not None:
             self._save(replace(self._state, binaries_copy=str(binaries.copied)))
         if not data.exists():
-            embedded_process.initialise(binaries, account, data, self._state.passwords[SUPERUSER])
+            process.initialise(binaries, account, data, self._state.passwords[SUPERUSER])
         self._start = (binaries, account, shared_buffers)
 
     def _run(self) -> None:
@@ -221,13 +217,13 @@ class EmbeddedPostgres:
         data = self.home / "postgres"
         refusals = 0
         for _ in range(_LAUNCHES):
-            if embedded_process.running(data) is None:
+            if process.running(data) is None:
                 self._launch(data)
             if self._wait():
                 if _answers(self._state):
                     break
                 # It may have been killed just now, or have all its connections in use.
-                refusals += embedded_process.running(data) is not None
+                refusals += process.running(data) is not None
                 if refusals == _REFUSALS:
                     raise ConfigurationError(
                         f"The embedded PostgreSQL does not accept the password in "
@@ -239,9 +235,7 @@ class EmbeddedPostgres:
                 f"The embedded PostgreSQL does not start; {self.home / 'postgres.log'} says why."
             )
         try:
-            embedded_roles.set_up_roles(
-                self._state.url(SUPERUSER, "postgres"), self._state.passwords
-            )
+            roles.set_up_roles(self._state.url(SUPERUSER, "postgres"), self._state.passwords)
             self.create_database(DATABASE)
         except psycopg.Error as error:
             raise ConfigurationError(
@@ -256,7 +250,7 @@ class EmbeddedPostgres:
         binaries, account, shared_buffers = self._start
         if not port_is_free(self._state.port):
             self._save(replace(self._state, port=free_port()))
-        self._child = embedded_process.launch(
+        self._child = process.launch(
             binaries,
             account,
             data,
@@ -270,15 +264,15 @@ class EmbeddedPostgres:
         data = self.home / "postgres"
         deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline:
-            pid = embedded_process.running(data)
+            pid = process.running(data)
             if self._child is None or self._child.poll() is not None:
                 if pid is None:
                     return False
-                if embedded_process.ready(data):
+                if process.ready(data):
                     return True
-            elif pid == self._child.pid and embedded_process.ready(data):
+            elif pid == self._child.pid and process.ready(data):
                 return True
-            time.sleep(embedded_process.POLL_SECONDS)
+            time.sleep(process.POLL_SECONDS)
         return False
 
 
@@ -294,7 +288,7 @@ def _major(data: Path) -> int | None:
 
 def _answers(state: State) -> bool:
     try:
-        embedded_roles.connect(state.url(SUPERUSER, "postgres")).close()
+        roles.connect(state.url(SUPERUSER, "postgres")).close()
     except psycopg.OperationalError:
         return False
     return True

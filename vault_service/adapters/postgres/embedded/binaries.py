@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vault_service.adapters.postgres.embedded_account import Account
+from vault_service.adapters.postgres.embedded.account import Account
 from vault_service.domain.errors import ConfigurationError
 
 MINIMUM_MAJOR: Final = 15

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from vault_service.adapters.postgres.embedded_account import Account
-from vault_service.adapters.postgres.embedded_binaries import ENVIRONMENT, Binaries
-from vault_service.adapters.postgres.embedded_state import SUPERUSER, sync_folder
+from vault_service.adapters.postgres.embedded.account import Account
+from vault_service.adapters.postgres.embedded.binaries import ENVIRONMENT, Binaries
+from vault_service.adapters.postgres.embedded.state import SUPERUSER, sync_folder
 from vault_service.domain.errors import ConfigurationError
 
 POLL_SECONDS: Final = 0.02
