@@ -5,51 +5,15 @@ from typing import Any
 
 import pytest
 
+from tests.api.broken_json import DUPLICATES, MALFORMED, PAN, C, raw
 from tests.api.hostile import CANARY, assert_never_kept, item, one, refused
 from tests.serving import Serve, Server
-
-C = CANARY.encode()
 
 
 @pytest.fixture(scope="module")
 def server(serve_module: Serve) -> Server:
     """One of its own, whose tables and logs are searched at the end."""
     return serve_module(workers=1)
-
-
-def _raw(*parts: bytes) -> bytes:
-    return b'{"items":[{"data_class":"pan","value":"%s"%s}]%s}' % (
-        parts + (b"",) * (3 - len(parts))
-    )
-
-
-MALFORMED = {
-    "empty": b"",
-    "blank": b"  \n",
-    "cut off": b'{"items":[{"data_class":"pan","value":"%s' % C,
-    "two documents": _raw(C) + _raw(C),
-    "words": b"value=%s" % C,
-    "single quotes": b"{'items':['%s']}" % C,
-    "trailing comma": b'{"items":[{"data_class":"pan","value":"%s"},]}' % C,
-    "comment": b"/* %s */{}" % C,
-    "BOM": b"\xef\xbb\xbf" + _raw(C),
-    "UTF-16": json.dumps({"items": [item(value=CANARY)]}).encode("utf-16"),
-    "invalid UTF-8 in a value": _raw(C + b"\xff\xfe"),
-    "invalid UTF-8 in a key": b'{"items":[],"%s\xff":1}' % C,
-    "overlong UTF-8": _raw(C + b"\xc0\xaf"),
-    "raw surrogate": _raw(C + b"\xed\xa0\x80"),
-    "escaped lone surrogate": _raw(C + b"\\ud800"),
-    "surrogates the wrong way round": _raw(C + b"\\udc00\\ud800"),
-    "raw NUL in a value": _raw(C + b"\x00"),
-    "raw newline in a value": _raw(C + b"\n"),
-    "NUL after the end": _raw(C) + b"\x00",
-    "bad escape": _raw(C + b"\\x41"),
-    "cut escape": _raw(C + b"\\u00"),
-    "NaN": b'{"items":[{"data_class":"pan","value":"%s","expires_in":NaN}]}' % C,
-    "Infinity": b'{"items":[{"data_class":"pan","value":"%s","expires_in":-Infinity}]}' % C,
-    "leading zero": b'{"items":[{"data_class":"pan","value":"%s","expires_in":01}]}' % C,
-    "hexadecimal": b'{"items":[{"data_class":"pan","value":"%s","expires_in":0x10}]}' % C,
-}
 
 
 @pytest.mark.parametrize("name", MALFORMED)
@@ -73,7 +37,7 @@ def test_deep_nesting_inside_a_field_that_is_not_known(server: Server) -> None:
     checkout = server.caller("checkout")
     refused(checkout.post("/v1/tokenize", b'{"x":%s,"items":[]}' % deep))
     refused(checkout.post("/v1/tokenize", b'{"items":%s}' % deep))
-    refused(checkout.post("/v1/tokenize", _raw(C, b',"tags":%s' % deep)))
+    refused(checkout.post("/v1/tokenize", raw(C, b',"tags":%s' % deep)))
 
 
 WRONG: list[Any] = [None, True, 0, -1.5, 1e400, CANARY, [], [CANARY], {}, {CANARY: CANARY}]
@@ -156,31 +120,6 @@ def test_wrong_types_on_the_other_routes(server: Server, route: str, body: Any) 
 )
 def test_unknown_fields(server: Server, route: str, body: Any) -> None:
     refused(server.caller("checkout").post(f"/v1/{route}", body), rule="unknown_field")
-
-
-PAN = b'"data_class":"pan"'
-DUPLICATES = {
-    "items": b'{"items":[{%s,"value":"1"}],"items":[{%s,"value":"%s"}]}' % (PAN, PAN, C),
-    "mode": b'{"items":[{%s,"value":"%s"}],"mode":"partial","mode":"atomic"}' % (PAN, C),
-    "data_class": b'{"items":[{%s,%s,"value":"%s"}]}' % (PAN, PAN, C),
-    "value": b'{"items":[{%s,"value":"1","value":"%s"}]}' % (PAN, C),
-    "value, far apart": b'{"items":[{"value":"1",%s,"reference":"r","value":"%s"}]}' % (PAN, C),
-    "in the second item": b'{"items":[{%s,"value":"1"},{%s,"value":"1","value":"%s"}]}'
-    % (PAN, PAN, C),
-    "null twice": b'{"items":[{%s,"value":"%s","subject":null,"subject":null}]}' % (PAN, C),
-    "null and text": b'{"items":[{%s,"value":"1","subject":null,"subject":"%s"}]}' % (PAN, C),
-    "a tag": b'{"items":[{%s,"value":"1","tags":{"a":"b","a":"%s"}}]}' % (PAN, C),
-    "space before the colon": b'{"items":[{%s,"value" :"1","value" :"%s"}]}' % (PAN, C),
-    "tab before one colon": b'{"items":[{%s,"value"\t:"1","value":"%s"}]}' % (PAN, C),
-    "line break before one": b'{"items":[{%s,"value":"1","value"\r\n:"%s"}]}' % (PAN, C),
-    "escaped": b'{"items":[{%s,"value":"1","v\\u0061lue":"%s"}]}' % (PAN, C),
-    "escaped in two ways": b'{"items":[{%s,"\\u0076alue":"1","v\\u0061lue":"%s"}]}' % (PAN, C),
-    "escaped tags": b'{"items":[{%s,"value":"1","tags":{"\\u0061":"b","a":"%s"}}]}' % (PAN, C),
-    "escaped and spaced": b'{"items":[{%s,"value":"1","v\\u0061lue" :"%s"}]}' % (PAN, C),
-    "escaped solidus": b'{"items":[{%s,"value":"1","tags":{"a/":"b","a\\/":"%s"}}]}' % (PAN, C),
-    "hidden by a colon in a value": b'{"items":[{%s,"value":"1","tags":{"a":"\\":","a":"%s"}}]}'
-    % (PAN, C),
-}
 
 
 @pytest.mark.parametrize("name", DUPLICATES)

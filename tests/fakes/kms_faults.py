@@ -8,10 +8,9 @@
 
 Signing keys are made with ``create_signing_key()``.
 
-It is an HTTP server in front of moto. moto lets disabled keys and keys that await
-deletion work, and AWS does not: the proxy looks up the key's state first and answers as
-AWS would. Subprocesses are pointed at it with ``environment()``. Each connection
-carries one request, so a change of ``mode`` holds for the very next one.
+It is an HTTP server in front of moto. Subprocesses are pointed at it with
+``environment()``. Each connection carries one request, so a change of ``mode`` holds for
+the very next one.
 """
 
 import base64
@@ -20,18 +19,16 @@ import os
 import threading
 from collections import Counter
 from enum import StrEnum
-from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.fakes.strict_kms import StrictKms, refusal
+
 _CRYPTOGRAPHIC = frozenset({"Encrypt", "Decrypt", "GenerateDataKey", "GetPublicKey", "Sign"})
-_REGION = "eu-west-1"
 
 
 class Mode(StrEnum):
@@ -73,18 +70,16 @@ _REFUSALS = {
 }
 
 
-class KmsFaultProxy:
+class KmsFaultProxy(StrictKms):
     """The service; a context manager. ``calls`` counts operations by name, and
     ``plaintexts`` holds every plaintext key it gave out, in base64, for canary tests."""
 
     def __init__(self) -> None:
-        from moto.server import ThreadedMotoServer
-
+        super().__init__()
         self.calls: Counter[str] = Counter()
         self.plaintexts: list[str] = []
         self._mode = Mode.OK
         self._changed = threading.Event()
-        self._moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._server: ThreadingHTTPServer | None = None
         self._port = 0
 
@@ -132,46 +127,6 @@ class KmsFaultProxy:
         elif self._server is None:
             self._listen()
 
-    def create_key(self) -> str:
-        """A new symmetric key; its ARN."""
-        return str(self._admin("CreateKey", {})["KeyMetadata"]["Arn"])
-
-    def create_signing_key(self, spec: str = "ECC_NIST_P256", usage: str = "SIGN_VERIFY") -> str:
-        """A new asymmetric key; its ARN."""
-        wanted = {"KeySpec": spec, "KeyUsage": usage}
-        return str(self._admin("CreateKey", wanted)["KeyMetadata"]["Arn"])
-
-    def disable(self, arn: str) -> None:
-        """Disable a key, as an administrator would."""
-        self._admin("DisableKey", {"KeyId": _id(arn)})
-
-    def enable(self, arn: str) -> None:
-        """Enable a key again."""
-        self._admin("EnableKey", {"KeyId": _id(arn)})
-
-    def schedule_deletion(self, arn: str) -> None:
-        """Let a key await its deletion."""
-        self._admin("ScheduleKeyDeletion", {"KeyId": _id(arn), "PendingWindowInDays": 7})
-
-    def forward(self, operation: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """What moto says to this operation: HTTP status and answer."""
-        host, port = self._moto.get_host_and_port()
-        connection = HTTPConnection(host, port, timeout=10)
-        try:
-            headers = {
-                "Content-Type": "application/x-amz-json-1.1",
-                "X-Amz-Target": f"TrentService.{operation}",
-                "Authorization": (
-                    f"AWS4-HMAC-SHA256 Credential=testing/20260101/{_REGION}/kms/aws4_request,"
-                    " SignedHeaders=host, Signature=0"
-                ),
-            }
-            connection.request("POST", "/", json.dumps(body), headers)
-            response = connection.getresponse()
-            return response.status, json.loads(response.read() or b"{}")
-        finally:
-            connection.close()
-
     def answer(self, operation: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
         """The answer in the present mode; ``None``: close without one."""
         self.calls[operation] += 1
@@ -184,12 +139,10 @@ class KmsFaultProxy:
         if mode in (Mode.REFUSE, Mode.DROP):
             return None
         if mode in _REFUSALS:
-            return _refusal(*_REFUSALS[mode])
-        state = self._state(operation, body)
-        if state == "Disabled":
-            return _refusal(400, "DisabledException")
-        if state == "PendingDeletion":
-            return _refusal(400, "KMSInvalidStateException")
+            return refusal(*_REFUSALS[mode])
+        barred = self._barred(body)
+        if barred is not None:
+            return barred
         if mode is Mode.TRUNCATED_BLOB and "CiphertextBlob" in body:
             body = {**body, "CiphertextBlob": _cut(body["CiphertextBlob"])}
         if mode is Mode.WRONG_SIGNATURE and "Message" in body:
@@ -202,42 +155,9 @@ class KmsFaultProxy:
             self.plaintexts.append(answer["Plaintext"])
         return status, answer
 
-    def _signed(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """As KMS signs: at most 4096 bytes as they are, or a SHA-256 digest. moto takes any
-        length, and a digest for a message."""
-        message = base64.b64decode(body["Message"])
-        if body.get("MessageType", "RAW") == "RAW":
-            if len(message) > 4096:
-                return _refusal(400, "ValidationException")
-            return self.forward("Sign", body)
-        if len(message) != 32:
-            return _refusal(400, "ValidationException")
-        from moto.core.models import DEFAULT_ACCOUNT_ID
-        from moto.kms.models import kms_backends
-
-        held: Any = kms_backends[DEFAULT_ACCOUNT_ID][_REGION].keys[_id(body["KeyId"])].private_key
-        signature = held.private_key.sign(message, ec.ECDSA(Prehashed(SHA256())))
-        return 200, {
-            "KeyId": body["KeyId"],
-            "Signature": base64.b64encode(signature).decode(),
-            "SigningAlgorithm": body["SigningAlgorithm"],
-        }
-
     def pause(self, seconds: float) -> bool:
         """Wait while the mode stays the same; whether it did."""
         return not self._changed.wait(seconds)
-
-    def _state(self, operation: str, body: dict[str, Any]) -> str | None:
-        if "KeyId" not in body:
-            return None
-        status, described = self.forward("DescribeKey", {"KeyId": body["KeyId"]})
-        return described["KeyMetadata"]["KeyState"] if status == 200 else None
-
-    def _admin(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
-        status, answer = self.forward(operation, body)
-        if status != 200:
-            raise RuntimeError(f"moto refused {operation}")
-        return answer
 
     def _listen(self) -> None:
         handler = type("Handler", (_Handler,), {"proxy": self})
@@ -286,15 +206,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: requests hold plaintext keys."""
-
-
-def _id(arn: str) -> str:
-    # moto fails on ARNs in some operations.
-    return arn.rpartition("/")[2]
-
-
-def _refusal(status: int, code: str) -> tuple[int, dict[str, Any]]:
-    return status, {"__type": code, "message": "made up by the fault proxy"}
 
 
 def _cut(blob: str) -> str:
