@@ -50,17 +50,18 @@ def test_who_asks_for_a_honeytoken_is_told_of(vault: Server) -> None:
 def test_a_reveal_that_its_budget_refuses_is_told_of_once(serve: Serve) -> None:
     """Of the subjects' budget the commit alone knows: the event is changed then."""
     vault = serve()
-    values = cards(501, seed=32)
-    items: list[dict[str, Any]] = [
+    loader = vault.caller("load-tester")
+    honey, *values = cards(501, seed=32)
+    [bait] = loader.tokenize("pan", [honey], tags={"honeytoken": "crm export"}, subject="cus_bait")
+    items = [
         {"data_class": "pan", "value": value, "subject": f"cus_{number}"}
         for number, value in enumerate(values)
     ]
-    items[7]["tags"] = {"honeytoken": "crm export"}
-    made = vault.caller("load-tester").post("/v1/tokenize", {"items": items}).json()["items"]
-    tokens = [item["token"] for item in made]
+    made = loader.post("/v1/tokenize", {"items": items}).json()["items"]
+    tokens = [bait, *(item["token"] for item in made)]
     answer = vault.caller("chargeback-service").detokenize(tokens, "chargeback")
     assert (answer.status_code, answer.json()["code"]) == (429, "budget_exceeded")
-    [event] = vault.caller("auditor").events(token=tokens[7], action="detokenize")
+    [event] = vault.caller("auditor").events(token=bait, action="detokenize")
     assert event["outcome"] == "denied"
     assert {group["code"] for group in event["groups"]} == {"budget_exceeded"}
     [told] = rung(vault)
