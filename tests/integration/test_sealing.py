@@ -148,6 +148,28 @@ async def test_a_gap_is_looked_at_for_its_time_whatever_transactions_say(
         assert (await sealed.state())[1] == low[0] - 1
 
 
+async def test_a_gap_waits_for_the_newest_transaction_too(sealed: SealedDatabase) -> None:
+    """Nothing that began after it has ended when its number is passed over."""
+    log = PostgresSealingLog(sealed.database, gap_seconds=0.0)
+    async with sealed.open_transaction() as older, sealed.open_transaction() as newest:
+        first, low = await insert(older), await insert(newest)
+        high = await insert(older)
+        await older.commit()
+        async with log.lead() as sealing:
+            size, found = 0, []
+            for commits in (False, False, True):
+                if commits:
+                    await newest.commit()
+                assert (await sealing.state()).size == size
+                leaves = await sealing.unsealed(10)
+                growth = TreeGrowth(size, await sealing.tiles(edge_tiles(size)))
+                growth.extend([leaf.hash for leaf in leaves])
+                await sealing.extend(size, leaves, growth.changed())
+                found.append([leaf.position for leaf in leaves])
+                size += len(leaves)
+    assert found == [[*first, *high], [], low]
+
+
 async def test_who_takes_over_finds_the_gaps_of_the_one_before(sealed: SealedDatabase) -> None:
     first = await sealed.append(2)
     async with sealed.open_transaction() as early, sealed.open_transaction() as late:

@@ -39,10 +39,10 @@ LATE_EVENTS: Final = (
     " WHERE e.position BETWEEN gap.low AND gap.high ORDER BY e.position LIMIT %s) AS late"
     " ORDER BY late.position LIMIT %s"
 )
-TRANSACTIONS: Final = (
-    "SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint"
-    " FROM pg_current_snapshot() AS now"
-)
+OLDEST: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+# An id of its own: a snapshot's xmax is one beyond the last that has ended, and transactions
+# with that id and later ones may run.
+HORIZON: Final = "SELECT pg_current_xact_id()::text::bigint"
 
 GROW: Final = "UPDATE strongroom.log_tree SET size = %s, settled = %s WHERE size = %s"
 ADD_LEAVES: Final = (

@@ -64,8 +64,8 @@ async def _locked(connection: psycopg.AsyncConnection[Any]) -> bool:
 
 @dataclass(slots=True)
 class _Gap:
-    """Positions ``low`` to ``high`` that were passed over when the transactions up to id
-    ``horizon`` had begun, at ``seen`` on the monotonic clock."""
+    """Positions ``low`` to ``high`` that were passed over when the transactions before id
+    ``horizon`` had begun, and no other had, at ``seen`` on the monotonic clock."""
 
     low: int
     high: int
@@ -127,7 +127,7 @@ class _Lead(TreeRows):
         late: list[Any] = []
         if self._gaps:
             lows, highs = [gap.low for gap in self._gaps], [gap.high for gap in self._gaps]
-            [(oldest, _)] = await self._rows(sql.TRANSACTIONS, ())
+            [(oldest,)] = await self._rows(sql.OLDEST, ())
             late = await self._rows(sql.LATE_EVENTS, (lows, highs, limit, limit))
             if len(late) < limit:
                 # Looked at after the transactions: what was still running is not forgotten.
@@ -205,7 +205,7 @@ class _Lead(TreeRows):
                 found.append((highest + 1, position - 1))
             highest = position
         if found:
-            [(_, horizon)] = await self._rows(sql.TRANSACTIONS, ())
+            [(horizon,)] = await self._rows(sql.HORIZON, ())
             now = time.monotonic()
             self._gaps = [*self._gaps, *(_Gap(low, high, horizon, now) for low, high in found)]
 
