@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -79,6 +79,24 @@ def event(tenant: str, tokens: Sequence[str] = (), **fields: Any) -> AuditEvent:
         "item_count": len(tokens),
     }
     return AuditEvent(**{**settings, **fields})
+
+
+def key_event(
+    tenant: str, principal: str, action: str, data_class: str | None, detail: Mapping[str, Any]
+) -> AuditEvent:
+    """The event of a key, as a keyring has it made."""
+    return AuditEvent(
+        id=new_event_id(),
+        occurred_at=datetime.now(UTC),
+        tenant=tenant,
+        principal=principal,
+        action=action,
+        outcome="ok",
+        request_id="",
+        policy_hash="",
+        groups=() if data_class is None else (EventGroup("ok", data_class),),
+        detail=detail,
+    )
 
 
 async def put(store: PostgresTokenStore, tenant: str, *batches: TokenBatch) -> list[StoredBatch]:

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -33,16 +32,6 @@ from tests.fresh_services import new_server
 from tests.ledger import PURPOSE, Ledger, check_problem
 from tests.serving import Server
 from vault_service.adapters.postgres.embedded.server import EmbeddedPostgres
-
-
-@pytest.fixture(scope="module")
-def own_postgres(
-    tmp_path_factory: pytest.TempPathFactory, pg_bindir: Path | None
-) -> Iterator[EmbeddedPostgres]:
-    """A database server that may be stopped and killed without harm to other tests."""
-    home = tmp_path_factory.mktemp("own")
-    with EmbeddedPostgres.own(home, bindir=pg_bindir, shared_buffers="32MB") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

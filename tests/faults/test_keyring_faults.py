@@ -1,38 +1,20 @@
 """The keyring behind a failing KMS: nothing half-made is kept, and it recovers."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
 from tests.fakes.keys import MemoryKeyStore
 from tests.fakes.kms_faults import WRAPPING_FAULTS, KmsFaultProxy, Mode
+from tests.stored import key_event
 from vault_service.adapters.kms.aws import AwsKmsWrapper
 from vault_service.domain.catalog import DataClass, Domain, TokenFormat
 from vault_service.domain.errors import Code, VaultError
-from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
 from vault_service.services.keys import Keyring
 
 PAN = DataClass("pan", frozenset({"pci"}), "luhn", True, TokenFormat.OPAQUE, ("masked",), "pan")
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def record(
-    tenant: str, principal: str, action: str, data_class: str | None, detail: Mapping[str, Any]
-) -> AuditEvent:
-    return AuditEvent(
-        id=new_event_id(),
-        occurred_at=datetime.now(UTC),
-        tenant=tenant,
-        principal=principal,
-        action=action,
-        outcome="ok",
-        request_id="",
-        policy_hash="",
-        groups=() if data_class is None else (EventGroup("ok", data_class),),
-        detail=detail,
-    )
 
 
 class World:
@@ -50,7 +32,7 @@ class World:
             environment="test",
             clock=lambda: AT,
             monotonic=lambda: self.seconds,
-            record=record,
+            record=key_event,
         )
 
 

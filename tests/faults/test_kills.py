@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -30,16 +29,6 @@ THREADS = 8
 BATCH = 60
 RECOVERY_SECONDS = 60.0
 SAMPLE = 3_000
-
-
-@pytest.fixture(scope="module")
-def own_postgres(
-    tmp_path_factory: pytest.TempPathFactory, pg_bindir: Path | None
-) -> Iterator[EmbeddedPostgres]:
-    """A database server that may be killed without harm to other tests."""
-    home = tmp_path_factory.mktemp("killed")
-    with EmbeddedPostgres.own(home, bindir=pg_bindir, shared_buffers="32MB") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

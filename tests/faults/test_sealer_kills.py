@@ -46,16 +46,6 @@ RECOVERY_SECONDS = 90.0
 
 
 @pytest.fixture(scope="module")
-def own_postgres(
-    tmp_path_factory: pytest.TempPathFactory, pg_bindir: Path | None
-) -> Iterator[EmbeddedPostgres]:
-    """A database server that may be killed without harm to other tests."""
-    home = tmp_path_factory.mktemp("killed")
-    with EmbeddedPostgres.own(home, bindir=pg_bindir, shared_buffers="32MB") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def vault(
     own_postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:

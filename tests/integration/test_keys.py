@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.conftest import DatabaseUrls
+from tests.stored import key_event
 from vault_service.adapters.kms.local import UnsafeLocalRootKey
 from vault_service.adapters.postgres.engine import Database
 from vault_service.adapters.postgres.keys import PostgresKeyStore
@@ -23,7 +24,6 @@ from vault_service.adapters.postgres.migrate import upgrade
 from vault_service.cli.keys import app, as_table, described, find_keys, rotate_keys
 from vault_service.domain.catalog import Catalog, DataClass, Domain, TokenFormat
 from vault_service.domain.errors import Code, DamagedKey, IntegrityFailure, VaultError
-from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
 from vault_service.domain.ports import KeyPurpose
 from vault_service.services.keys import Keyring
 
@@ -33,23 +33,6 @@ PAN, IBAN, EMAIL = (
     for name, tag in (("pan", "pci"), ("iban", "pci"), ("email", "pii"))
 )
 CATALOG = Catalog({kind.name: kind for kind in (PAN, IBAN, EMAIL)})
-
-
-def record(
-    tenant: str, principal: str, action: str, data_class: str | None, detail: Mapping[str, Any]
-) -> AuditEvent:
-    return AuditEvent(
-        id=new_event_id(),
-        occurred_at=datetime.now(UTC),
-        tenant=tenant,
-        principal=principal,
-        action=action,
-        outcome="ok",
-        request_id="",
-        policy_hash="",
-        groups=() if data_class is None else (EventGroup("ok", data_class),),
-        detail=detail,
-    )
 
 
 @dataclass
@@ -67,7 +50,7 @@ class Vault:
             environment="test",
             clock=lambda: datetime.now(UTC),
             monotonic=time.monotonic,
-            record=record,
+            record=key_event,
         )
 
     def as_superuser(

@@ -1,12 +1,11 @@
 """Keyrings with everything around them in memory: as many processes as a test wants, two clocks."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from tests.fakes.keys import MemoryKeyStore, MemoryKeyWrapper
+from tests.stored import key_event
 from vault_service.domain.catalog import DataClass, Domain, TokenFormat
-from vault_service.domain.events import AuditEvent, EventGroup, new_event_id
 from vault_service.services.keys import Keyring
 
 
@@ -18,23 +17,6 @@ def data_class(name: str, *tags: str) -> DataClass:
 
 PAN = data_class("pan", "pci", "restricted")
 EMAIL = data_class("email", "pii")
-
-
-def record(
-    tenant: str, principal: str, action: str, data_class: str | None, detail: Mapping[str, Any]
-) -> AuditEvent:
-    return AuditEvent(
-        id=new_event_id(),
-        occurred_at=datetime.now(UTC),
-        tenant=tenant,
-        principal=principal,
-        action=action,
-        outcome="ok",
-        request_id="",
-        policy_hash="",
-        groups=() if data_class is None else (EventGroup("ok", data_class),),
-        detail=detail,
-    )
 
 
 class World:
@@ -56,7 +38,7 @@ class World:
                 "environment": "test",
                 "clock": lambda: self.now,
                 "monotonic": lambda: self.seconds,
-                "record": record,
+                "record": key_event,
                 **options,
             },
         )
